@@ -82,7 +82,7 @@ clean: ## remove what the other targets made
 $(STAMP): pyproject.toml | check-needs
 	@echo "installing Python packages into .venv"
 	[[ -x $(BIN)/python ]] || "$(PYTHON)" -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[test,check]'
 	touch $@
 
 .PHONY: check-needs run-needs test-needs bench-needs
