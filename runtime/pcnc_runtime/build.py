@@ -1,0 +1,171 @@
+"""C to BPF objects, by a clang that runs as a process of its own, and a cache of what was compiled before.
+
+The same text, headers, clang and flags give the same bytes in whatever folder: nothing of the machine goes into an object.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+from pcnc_runtime.errors import RuntimeProblem
+
+_NAMES = ("clang", *(f"clang-{version}" for version in range(19, 13, -1)))
+_FLAGS = (
+    *("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror"),
+    *("-fdebug-compilation-dir=.", "-fno-ident", "-x", "c", "-c", "-", "-o", "-"),
+)
+_TIMEOUT = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clang:
+    """A clang that can be run, and what its `--version` says first."""
+
+    path: str
+    version: str
+
+
+def find_clang() -> Clang:
+    """The clang to use: $PCNC_CLANG, else the first of clang, clang-19 … clang-14 on the PATH.
+
+    RuntimeProblem `no-clang` where there is none, or it does not run.
+    """
+    chosen = os.environ.get("PCNC_CLANG")
+    path = next((found for name in ((chosen,) if chosen else _NAMES) if (found := shutil.which(name))), None)
+    if path is None:
+        text = f"there is no `{chosen}`" if chosen else "there is no clang on the PATH"
+        raise RuntimeProblem("no-clang", text, "install it (Debian: apt-get install clang), or load a bundle built elsewhere")
+    return Clang(path, _version(path))
+
+
+def _version(path: str) -> str:
+    """The first line of `clang --version`, remembered on disk for as long as the binary stays the same."""
+    real = os.path.realpath(path)
+    about = os.stat(real)
+    key = sha256(f"{real}\0{about.st_mtime_ns}\0{about.st_size}".encode()).hexdigest()
+    if line := _recall(f"clang-{key}.version").decode(errors="replace"):
+        return line
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, timeout=_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RuntimeProblem("no-clang", f"`{path}` does not run: {error}") from None
+    line = done.stdout.decode(errors="replace").partition("\n")[0].strip()
+    if done.returncode or "clang" not in line:
+        raise RuntimeProblem("no-clang", f"`{path}` is not a clang", "set PCNC_CLANG to one")
+    _remember(f"clang-{key}.version", line.encode())
+    return line
+
+
+def compile_source(text: str, *, include: Path | None = None, name: str = "program") -> bytes:
+    """One C text to one object. See `compile_sources`."""
+    return compile_sources({name: text}, include=include)[name]
+
+
+def compile_sources(
+    texts: Mapping[str, str], *, include: Path | None = None, clang: Clang | None = None, use_cache: bool = True
+) -> dict[str, bytes]:
+    """C texts by name to objects by name, as many at once as there are CPUs, those compiled before from the cache.
+
+    `include` is the folder of the headers; quoted and angled includes are looked up there first. Raises RuntimeProblem
+    `no-clang`, or `clang-refused` with clang's own words as `log`. A cache that cannot be read or written is done without.
+    """
+    chosen = clang or find_clang()
+    common = sha256("\0".join((chosen.version, *_FLAGS, _headers_digest(include))).encode()).digest()
+    keys = {name: f"{sha256(common + text.encode()).hexdigest()}.o" for name, text in texts.items()}
+    objects: dict[str, bytes] = {}
+    for name, key in keys.items() if use_cache else ():
+        if (kept := _recall(key)).startswith(b"\x7fELF"):
+            objects[name] = kept
+    missing = [name for name in texts if name not in objects]
+    for name, made in zip(missing, _compile_all(chosen, [(n, texts[n]) for n in missing], include), strict=True):
+        objects[name] = made
+        if use_cache:
+            _remember(keys[name], made)
+    return {name: objects[name] for name in texts}
+
+
+def _compile_all(clang: Clang, sources: Sequence[tuple[str, str]], include: Path | None) -> list[bytes]:
+    if len(sources) < 2:
+        return [_compile(clang, source, include) for source in sources]
+    with ThreadPoolExecutor(min(len(sources), os.cpu_count() or 1)) as pool:
+        return list(pool.map(lambda source: _compile(clang, source, include), sources))
+
+
+def _compile(clang: Clang, source: tuple[str, str], include: Path | None) -> bytes:
+    name, text = source
+    command = [clang.path, *_FLAGS]
+    if include is not None:
+        command += ["-I", str(include), f"-ffile-prefix-map={include}=include"]
+    for folder in _system_includes():
+        command += ["-idirafter", folder]
+    try:
+        done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=_TIMEOUT, check=False)
+    except OSError as error:
+        raise RuntimeProblem("no-clang", f"`{clang.path}` does not run: {error}") from None
+    except subprocess.TimeoutExpired:
+        raise RuntimeProblem("clang-refused", f"clang took more than {_TIMEOUT:.0f} s over `{name}`") from None
+    words = done.stderr.decode(errors="replace")
+    if done.returncode:
+        first = next((line for line in words.splitlines() if "error:" in line), words.strip().partition("\n")[0])
+        raise RuntimeProblem("clang-refused", f"clang refuses `{name}`: {first}", errno=0, log=words)
+    return done.stdout
+
+
+@cache
+def _system_includes() -> tuple[str, ...]:
+    """Where <asm/types.h> lies: Debian keeps it per architecture, and clang does not look there for a BPF target."""
+    triplet = sysconfig.get_config_var("MULTIARCH")
+    candidates = (*((f"/usr/include/{triplet}",) if triplet else ()), f"/usr/include/{os.uname().machine}-linux-gnu")
+    return next(((folder,) for folder in candidates if os.path.isfile(f"{folder}/asm/types.h")), ())
+
+
+def _headers_digest(include: Path | None) -> str:
+    if include is None:
+        return ""
+    digest = sha256()
+    for header in sorted(include.rglob("*.h")):
+        content = header.read_bytes()
+        digest.update(f"{header.relative_to(include)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def _cache_folder() -> Path | None:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "pcnc" / "objects" if os.path.isabs(base) else None
+
+
+def _recall(key: str) -> bytes:
+    """What was remembered under a key; nothing where there is no such file or no cache."""
+    folder = _cache_folder()
+    if folder is not None:
+        with suppress(OSError):
+            return (folder / key).read_bytes()
+    return b""
+
+
+def _remember(key: str, content: bytes) -> None:
+    """Writes a file of the cache whole or not at all; a folder that cannot be written to is no obstacle."""
+    folder = _cache_folder()
+    if folder is None:
+        return
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=folder, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.replace(beside, folder / key)
+        except OSError:
+            os.unlink(beside)
+            raise

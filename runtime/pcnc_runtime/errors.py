@@ -1,0 +1,45 @@
+"""What can go wrong at run time: problems with a name, a message and what would mend them, and what an errno means."""
+
+from __future__ import annotations
+
+import errno as codes
+import os
+
+
+class RuntimeProblem(Exception):
+    """Something that the person at the keyboard can understand and usually mend.
+
+    `name` is kebab-case and the same for ever; `message` says what happened; `help` what to do, or is empty; `errno` is the
+    kernel's code, or 0; `log` is what the verifier or the compiler printed, or is empty.
+    """
+
+    def __init__(self, name: str, message: str, help: str = "", *, errno: int = 0, log: str = "") -> None:
+        super().__init__(message)
+        self.name = name
+        self.message = message
+        self.help = help
+        self.errno = errno
+        self.log = log
+
+
+_MEANING = {
+    codes.EPERM: ("no-privilege", "run it as root, or with CAP_BPF and CAP_NET_ADMIN"),
+    codes.EACCES: ("no-privilege", "run it as root, or with CAP_BPF and CAP_NET_ADMIN"),
+    codes.ENODEV: ("no-such-device", "`ip link` lists the devices of this network namespace"),
+    codes.ENOSPC: ("no-space", "make the map larger, or keep fewer entries"),
+    codes.E2BIG: ("too-large", "it exceeds a limit of the kernel"),
+    codes.ENOMEM: ("no-memory", "free memory, or declare smaller tables"),
+    codes.ENOSYS: ("no-bpf", "this kernel was built without eBPF"),
+    codes.EOPNOTSUPP: ("not-supported", "the kernel or the device's driver lacks this feature"),
+    codes.EBUSY: ("device-busy", "something else holds it"),
+    codes.EEXIST: ("already-there", "remove it first, or take another name"),
+    codes.ENOENT: ("not-there", ""),
+}
+
+
+def problem_from_errno(error: OSError, doing: str) -> RuntimeProblem:
+    """The problem that a refused system call amounts to. `doing` completes "cannot …" ("create map `routes`")."""
+    code = error.errno or 0
+    name, help = _MEANING.get(code, ("kernel-refused", ""))
+    label = codes.errorcode.get(code, "unknown error")
+    return RuntimeProblem(name, f"cannot {doing}: {os.strerror(code)} ({label})", help, errno=code)
