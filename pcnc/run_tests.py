@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, assert_never
 
@@ -32,6 +32,7 @@ from pcnc.program import (
     PacketLength,
     Program,
     Service,
+    Table,
     Test,
     TestConfig,
     TestExpect,
@@ -211,10 +212,16 @@ def run_test(program: Program, service: Service, test: Test, target: Target) -> 
         Counted(table.name, rule, unit, target.counter(table.name, rule, unit))
         for table in service.tables
         for rule in range(len(rules.get(table.name, ())) + 1)
-        for unit, wanted in (("packets", table.count_packets), ("bytes", table.count_bytes))
-        if wanted
+        for unit in _counted_units(table)
     )
     return TestResult(service.name, test, tuple(expectations), tuple(sent), counted, broken)
+
+
+def _counted_units(table: Table) -> Iterator[Unit]:
+    if table.count_packets:
+        yield "packets"
+    if table.count_bytes:
+        yield "bytes"
 
 
 def disagreements(reference: TestResult, other: TestResult, other_name: str) -> tuple[Diagnostic, ...]:
