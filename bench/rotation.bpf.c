@@ -52,7 +52,7 @@ int rotate(struct xdp_md *context)
 
 // The program that does nothing, whose time is subtracted.
 SEC("xdp")
-int nothing(struct xdp_md *context)
+int nothing(struct xdp_md *context __attribute__((unused)))
 {
     return XDP_PASS;
 }

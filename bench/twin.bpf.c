@@ -105,7 +105,7 @@ int by_both(struct xdp_md *context)
 
 // What every other program is measured against.
 SEC("xdp")
-int empty(struct xdp_md *context)
+int empty(struct xdp_md *context __attribute__((unused)))
 {
     return XDP_PASS;
 }

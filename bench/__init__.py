@@ -1,0 +1,1 @@
+"""Measurements: what a packet costs, beside programs written by hand."""
