@@ -1,0 +1,220 @@
+"""What the templates see: each block turned into plain strings and lists, so that a template holds no logic of its own."""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from pcnc.blocks import Block, BranchBlock, ParseBlock, StageBlock, TableBlock, VerdictBlock, block_needs, verdicts_of
+from pcnc.graph import Pipeline
+from pcnc_ebpf.frame import Frame
+from pcnc_ebpf.layout import (
+    argument_layout,
+    c_type,
+    classifier_of,
+    entry_layout,
+    identifier,
+    key_layout,
+    lay_out,
+    live_columns,
+    member_name,
+    storage,
+)
+from pcnc_ebpf.names import function_name, reason_constant
+from pcnc_ebpf.write_parser import ParserWriter
+from pcnc_ebpf.write_statements import INTERNAL, NEXT, TAIL_CALL, StatementWriter, end, source_comment
+
+View = dict[str, Any]
+
+
+class BlockView:
+    """Makes the view of each block of one pipeline."""
+
+    def __init__(self, pipeline: Pipeline, frame: Frame, hook: str, reasons: tuple[str, ...], slots: dict[str, int]) -> None:
+        self._pipeline = pipeline
+        self._frame = frame
+        self._hook = hook
+        self._reasons = reasons
+        self._slots = slots
+
+    def view(self, block: Block) -> tuple[str, View]:
+        """The template's name and what it is given."""
+        shared = self._shared(block)
+        match block:
+            case ParseBlock():
+                lines = ParserWriter(self._pipeline, self._frame, self._hook).write()
+                return "parser.c.j2", {**shared, "body": lines, **self._going_on(block, "next", labelled=False)}
+            case StageBlock():
+                return "stage.c.j2", {**shared, **self._stage(block)}
+            case BranchBlock():
+                return "branch.c.j2", {**shared, **self._branch(block)}
+            case TableBlock():
+                return "table.c.j2", {**shared, **self._table(block)}
+            case VerdictBlock(name=name):
+                reason = NEXT if name == "next" else f"{name}: {INTERNAL}"
+                return "end.c.j2", {**shared, "body": [end(reason)], "reaches_next": False}
+            case _:
+                assert_never(block)
+
+    def _shared(self, block: Block) -> View:
+        service = self._pipeline.service
+        needs = block_needs(block, service, self._pipeline.headers)
+        uses_frame = isinstance(block, ParseBlock) or bool(needs.headers or needs.metas)
+        members = self._frame.layout.members
+        targets = [edge.target for edge in self._pipeline.edges if edge.origin == block.name and edge.target in self._slots]
+        config = lay_out(sorted(((c.name, storage(c.type.bits)) for c in service.configs), key=lambda pair: -pair[1]))
+        path = self._pipeline.service.span.source.path.replace("\\", "/").rsplit("/", 1)[-1]
+        return {
+            "service": service.name,
+            "chain": self._pipeline.chain,
+            "name": block.name,
+            "summary": summarise(block, self._pipeline),
+            "source": path,
+            "hook": self._hook,
+            "section": self._hook,
+            "function": function_name(block.name if not isinstance(block, VerdictBlock) else "end"),
+            "slots": [{"constant": _slot(target), "index": self._slots[target]} for target in dict.fromkeys(targets)],
+            "reasons": [{"constant": reason_constant(reason), "index": index} for index, reason in enumerate(self._reasons)],
+            "uses_frame": uses_frame and bool(members),
+            "frame_members": [member.declaration for member in members] if uses_frame else [],
+            "bits": [{"constant": constant, "index": bit} for constant, bit in self._frame.bits],
+            "config_members": [member.declaration for member in config.members] if needs.configs else [],
+            "end_internal": end(INTERNAL),
+        }
+
+    def _going_on(self, block: Block, label: str, labelled: bool, reached: bool = True) -> View:
+        return {"reaches_next": reached, "labels_next": labelled, "go_on": self._jump(block, label) if reached else []}
+
+    def _jump(self, block: Block, label: str) -> list[str]:
+        target = self._pipeline.successor(block.name, label)
+        assert target is not None
+        if target not in self._slots:
+            return [end(NEXT)]
+        return [f"pcnc_jump(ctx, {_slot(target)});", end(TAIL_CALL)]
+
+    def _counting(self, block: TableBlock | StageBlock) -> View:
+        table = block.table if isinstance(block, TableBlock) else block.default_of
+        if table is None or not (table.count_packets or table.count_bytes):
+            return {"counters": "", "bytes": ""}
+        return {"counters": f"{table.name}_counters", "bytes": "pcnc_length(ctx)" if table.count_bytes else "0"}
+
+    def _stage(self, block: StageBlock) -> View:
+        place = f"default {block.default_of.name}" if block.default_of is not None else f"stage {block.stage}"
+        writer = StatementWriter(self._pipeline, self._frame, self._hook, place)
+        body = writer.write(block.body)
+        if block.default_of is not None and body and body[-1] == "goto next;":
+            # A lone jump to the line below reads as a riddle.
+            body.pop()
+            writer.uses_next = any("goto next;" in line for line in body)
+        reached = self._pipeline.successor(block.name, "next") is not None
+        return {"body": body, **self._counting(block), **self._going_on(block, "next", writer.uses_next, reached)}
+
+    def _branch(self, block: BranchBlock) -> View:
+        writer = StatementWriter(self._pipeline, self._frame, self._hook, "")
+        return {
+            "comment": source_comment(block.span),
+            "condition": writer.expressions.write(block.condition),
+            "then": self._jump(block, "then"),
+            "otherwise": self._jump(block, "else"),
+            "reaches_next": False,
+        }
+
+    def _table(self, block: TableBlock) -> View:
+        service, table = self._pipeline.service, block.table
+        classifier = classifier_of(block)
+        uses_next = False
+        actions: list[View] = []
+        for name in block.actions:
+            action = service.action(name)
+            writer = StatementWriter(self._pipeline, self._frame, self._hook, f"rule {table.name}")
+            values = [f"rule->arguments.{name}.{parameter.name}" for parameter in action.parameters]
+            lines = writer.call(action, values)
+            falls = None in verdicts_of(action.body, service)
+            uses_next = uses_next or writer.uses_next
+            actions.append({"id": table.actions.index(name), "name": name, "lines": lines, "falls": falls})
+        writer = StatementWriter(self._pipeline, self._frame, self._hook, f"default {table.name}")
+        default = writer.write((table.default,))
+        uses_next = uses_next or writer.uses_next
+        reached = self._pipeline.successor(block.name, "next") is not None
+        return {
+            "table": identifier(table.name),
+            "classifier": classifier,
+            "matched": source_comment(table.span)[3:-3],
+            "actions": actions,
+            "default": default,
+            "arguments": self._arguments(block),
+            "columns": self._columns(block, writer),
+            "key_members": [member.declaration for member in key_layout(block).members] if classifier != "list" else [],
+            "entry_members": [member.declaration for member in entry_layout(block).members] if classifier == "list" else [],
+            "fill_key": self._fill_key(block, writer) if classifier != "list" else [],
+            "guard": self._guard(block, writer),
+            **self._counting(block),
+            **self._going_on(block, "next", uses_next, reached),
+        }
+
+    def _arguments(self, block: TableBlock) -> list[View]:
+        layouts = [(name, argument_layout(self._pipeline.service.action(name).parameters)) for name in block.actions]
+        return [
+            {"name": name, "members": [member.declaration for member in layout.members]} for name, layout in layouts if layout.size
+        ]
+
+    def _columns(self, block: TableBlock, writer: StatementWriter) -> list[View]:
+        return [
+            {
+                "member": member_name(column),
+                "type": c_type(column.type.bits),
+                "kind": column.kind,
+                "bit": f"{1 << position:#x}",
+                "presence": writer.presence(column.headers) if column.headers else "",
+                "value": writer.expressions.write(column.value),
+            }
+            for position, column in enumerate(live_columns(block))
+        ]
+
+    def _guard(self, block: TableBlock, writer: StatementWriter) -> str:
+        """An absent field equals nothing: without every exact field there is nothing to look up."""
+        exact = [column for column in live_columns(block) if column.kind != "lpm" and column.headers]
+        return " && ".join(dict.fromkeys(writer.presence(column.headers) for column in exact))
+
+    def _fill_key(self, block: TableBlock, writer: StatementWriter) -> list[str]:
+        big_endian = classifier_of(block) == "lpm_trie"
+        layout = key_layout(block)
+        lines = [f"key.prefixlen = {(layout.size - 4) * 8};"] if big_endian else []
+        for column in live_columns(block):
+            value, bits = writer.expressions.write(column.value), storage(column.type.bits) * 8
+            if big_endian:
+                shift = bits - column.type.bits
+                value = f"pcnc_big{bits}({f'(u{bits}){value} << {shift}' if shift else value})"
+            fill = f"key.{member_name(column)} = {value};"
+            if column.kind != "lpm":
+                lines.append(fill)
+            elif column.headers:
+                lines += [f"if ({writer.presence(column.headers)}) {{", "\tkey.present = 1;", f"\t{fill}", "}"]
+            else:
+                lines += ["key.present = 1;", fill]
+        return lines
+
+
+def _slot(block: str) -> str:
+    return f"SLOT_{identifier(block).upper()}"
+
+
+def summarise(block: Block, pipeline: Pipeline) -> str:
+    """What a block does, in a line, for the head of its file and for pictures."""
+    match block:
+        case ParseBlock(needs=needs):
+            fields = sorted(str(field) for field in needs.fields)
+            rest = sorted(needs.headers - {field.header for field in needs.fields})
+            return "extracts " + ", ".join(fields + [f"the place of {name}" for name in rest])
+        case TableBlock():
+            columns = ", ".join(f"{column.name} ({column.kind})" for column in live_columns(block))
+            return f"matches {columns or 'any packet'}"
+        case StageBlock(default_of=None):
+            return "runs the statements of a stage"
+        case StageBlock():
+            return "the default of a table without rules"
+        case BranchBlock():
+            return "goes one of two ways"
+        case VerdictBlock():
+            return "ends every packet's way"
+        case _:
+            assert_never(block)
