@@ -1,0 +1,163 @@
+"""Cuts a source into the tokens of the grammar: one compiled pattern, words decided by what the parser can take.
+
+Lark's own contextual lexer compiles a pattern for each state that it passes through, which costs more than a whole parse;
+this one is made of the same terminals of the grammar and compiles one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from lark import Token
+from lark.lexer import PatternStr, TerminalDef
+
+from pcnc.source import Source
+
+# After these a newline does not end the statement: a comma, `=` and whatever stands between two operands.
+_CONTINUES = frozenset(
+    {
+        *("_COMMA", "ASSIGN", "AUGMENTED", "OR", "AND", "IN", "COMPARISON", "_RANGE", "_MASK"),
+        *("BAR", "CARET", "AMPERSAND", "SHIFT", "PLUS", "MINUS", "STAR", "SLASH", "PERCENT"),
+    }
+)
+_IGNORED = ("COMMENT", "BLANK")
+_OPENING = {"(": ")", "[": "]", "{": "}"}
+
+MOST_TOKENS = 250_000
+"""How many tokens are read of one source: some 30,000 lines. The rules of a table are one token, however many they are."""
+
+
+class BadText(Exception):
+    """No token can be cut here. `start` to `end` is what is passed over."""
+
+    def __init__(self, start: int, end: int) -> None:
+        super().__init__(start, end)
+        self.start = start
+        self.end = end
+
+
+class UnclosedRules(BadText):
+    """The `{` at `start` begins rules that do not end; `end` is where something else begins, or the end of the source."""
+
+
+class TooManyTokens(Exception):
+    """The source is longer than anything a person writes."""
+
+    def __init__(self, start: int) -> None:
+        super().__init__(start)
+        self.start = start
+
+
+@dataclass(frozen=True, slots=True)
+class Lexis:
+    """The terminals of the grammar, made ready for cutting."""
+
+    pattern: re.Pattern[str]
+    words: dict[str, str]
+    rules: re.Pattern[str]
+
+    @staticmethod
+    def of(terminals: Iterable[TerminalDef]) -> Lexis:
+        """Makes one pattern of all terminals but the words of the language and the body of rules."""
+        words: dict[str, str] = {}
+        others: list[TerminalDef] = []
+        rules = ""
+        for terminal in terminals:
+            if isinstance(terminal.pattern, PatternStr) and terminal.pattern.value.isidentifier():
+                words[terminal.pattern.value] = terminal.name
+            elif terminal.name == "RULES_BODY":
+                rules = terminal.pattern.to_regexp()
+            else:
+                others.append(terminal)
+        # Of signs the longer one first: `&&&` before `&`.
+        others.sort(key=lambda t: (-t.priority, -t.pattern.max_width, -len(t.pattern.value), t.name))
+        pattern = "|".join(f"(?P<{t.name}>{t.pattern.to_regexp()})" for t in others)
+        return Lexis(re.compile(pattern), words, re.compile(rules))
+
+
+class Tokens:
+    """Reads the tokens of one source, one at a time.
+
+    `opened` are the brackets that are open, `previous` is the last token's terminal. A newline that ends no statement is
+    passed over, and of several in a row the first is given.
+    """
+
+    def __init__(self, source: Source, lexis: Lexis) -> None:
+        self.source = source
+        self.position = 1 if source.text.startswith("\ufeff") else 0
+        self.opened: list[Token] = []
+        self.previous = "_NL"
+        self.left = MOST_TOKENS
+        self._lexis = lexis
+        self._match = lexis.pattern.match
+
+    def next(self, takes: Callable[[str], bool]) -> Token:
+        """The next token, `$END` at the end. A word is a word of the language only if the parser `takes` its terminal.
+
+        Raises BadText, UnclosedRules and TooManyTokens, having passed over what they tell of.
+        """
+        text = self.source.text
+        position = self.position
+        while True:
+            match = self._match(text, position)
+            if match is None:
+                return self._no_token(position)
+            terminal = match.lastgroup
+            start, position = position, match.end()
+            if terminal in _IGNORED:
+                continue
+            if terminal == "_NL":
+                if self.previous == "_NL" or (
+                    (self.previous in _CONTINUES or (self.opened and self.opened[-1] != "{")) and ";" not in _signs(match.group())
+                ):
+                    continue
+            elif terminal == "NAME":
+                word = self._lexis.words.get(match.group())
+                if word is not None and takes(word):
+                    terminal = word
+            elif terminal == "LBRACE" and self.previous == "NAME" and takes("RULES_BODY"):
+                return self._rules_body(start)
+            break
+        self.position = position
+        assert terminal is not None
+        return self._token(terminal, match.group(), start, position)
+
+    def _token(self, terminal: str, value: str, start: int, end: int) -> Token:
+        if self.left <= 0:
+            raise TooManyTokens(start)
+        self.left -= 1
+        token = Token(terminal, value, start_pos=start, end_pos=end)
+        self.previous = terminal
+        if value in _OPENING:
+            self.opened.append(token)
+        elif value in (")", "]", "}") and self.opened and _OPENING[self.opened[-1]] == value:
+            self.opened.pop()
+        return token
+
+    def _rules_body(self, start: int) -> Token:
+        text = self.source.text
+        match = self._lexis.rules.match(text, start)
+        if match is not None:
+            self.position = match.end()
+            return self._token("RULES_BODY", match.group(), start, match.end())
+        raise UnclosedRules(start, self.position)
+
+    def _no_token(self, position: int) -> Token:
+        text = self.source.text
+        if position >= len(text):
+            self.position = len(text)
+            return Token("$END", "", start_pos=position, end_pos=position)
+        end = position + 1
+        if text[position] == '"':
+            end = text.find("\n", position)
+            end = len(text) if end < 0 else end
+        self.position = end
+        self.previous = "BAD"
+        raise BadText(position, end)
+
+
+def _signs(gap: str) -> str:
+    # The newlines and semicolons between two statements, without the comments among them.
+    return gap if "#" not in gap else re.sub(r"#[^\n]*", "", gap)
