@@ -136,6 +136,11 @@ class ObjectFile:
         if result:
             raise problem_from_errno(OSError(-result, ""), f"use map `{name}` ({'; '.join(said)})")
 
+    def resize_map(self, name: str, entries: int) -> None:
+        """Has `load` create a declared map with another number of entries."""
+        if code := library().bpf_map__set_max_entries(self._map(name), entries):
+            raise problem_from_errno(OSError(-code, ""), f"resize map `{name}`")
+
     def value(self, section: str) -> bytes:
         """The initial value of a section such as `.rodata.config`."""
         size = ctypes.c_size_t()
