@@ -68,8 +68,8 @@ class Generator:
     """Sends packets out of a device, from a thread, between `start` and `stop`; a context manager does both.
 
     The packets (14 to 1520 bytes each) take turns. `rate` is a number a second, None for as many as go; the thread keeps a CPU
-    busy in either case, and about every half second there is a pause of 15 ms, not made up for. `cpu` says which; over veth the receiver runs there, too. ValueError for packets that cannot be sent;
-    OSError and RuntimeProblem where the kernel refuses.
+    busy in either case, and about every half second there is a pause of 15 ms, not made up for. `cpu` says which; over veth the
+    receiver runs there, too. ValueError for packets that cannot be sent; OSError and RuntimeProblem where the kernel refuses.
     """
 
     def __init__(
