@@ -92,5 +92,3 @@ def _lower_chain(service: Service, headers: Headers, chain: Chain) -> Pipeline:
     whole = pipeline.replace({PARSER: parser, **ordered, **verdicts}, edges, PARSER)
     whole.check()
     return whole
-
-

@@ -17,6 +17,7 @@ from pcnc_ebpf.template_view import BlockView
 if TYPE_CHECKING:
     import jinja2
 
+
 @dataclass(frozen=True, slots=True)
 class EmittedBlock:
     """One micro-block: its slot in the generation's PROG_ARRAY, the name of its program, and its C."""
@@ -74,5 +75,5 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - the output is C, not HTML
+        autoescape=False,
     )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pcnc.blocks import TableBlock
+from pcnc.manifest import Classifier
 from pcnc.program import Action, Column
 from pcnc.rules import Parameter
 
@@ -92,7 +93,7 @@ def live_columns(block: TableBlock) -> tuple[Column, ...]:
     return tuple(block.table.columns[index] for index in block.columns)
 
 
-def classifier_of(block: TableBlock) -> str:
+def classifier_of(block: TableBlock) -> Classifier:
     """The structure that holds the rules: `list` where order decides, `lpm_trie` with an lpm column, else `hash`."""
     columns = live_columns(block)
     if block.table.ordered or not columns:
@@ -124,7 +125,8 @@ def entry_layout(block: TableBlock) -> Layout:
     fields: list[tuple[str, int]] = [("asked", 8)]
     for column in sorted(live_columns(block), key=lambda column: -storage(column.type.bits)):
         size, name = storage(column.type.bits), member_name(column)
-        fields += [(f"{name}_low", size), (f"{name}_high", size)] if column.kind == "range" else [(name, size), (f"{name}_mask", size)]
+        ends = (f"{name}_low", f"{name}_high") if column.kind == "range" else (name, f"{name}_mask")
+        fields += [(end, size) for end in ends]
     return lay_out(fields, start=8)
 
 

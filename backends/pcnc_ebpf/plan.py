@@ -198,7 +198,9 @@ def plan_table(block: TableBlock, pipeline: Pipeline) -> TablePlan:
     )
 
 
-def plan_manifest(program: Program, service: Service, hook: Hook, variants: list[CompiledVariant]) -> tuple[Manifest, dict[str, str]]:
+def plan_manifest(
+    program: Program, service: Service, hook: Hook, variants: list[CompiledVariant]
+) -> tuple[Manifest, dict[str, str]]:
     """The manifest of a service with these variants, and every C file by path. Objects and hashes come when it is built."""
     configs = sorted(service.configs, key=lambda config: -storage(config.type.bits))
     layout = lay_out([(config.name, storage(config.type.bits)) for config in configs])
@@ -241,7 +243,9 @@ def _table_entry(program: Program, service: Service, name: str) -> TableEntry:
     table = service.table(name)
     default = table.default.span.text.strip() or table.default.action
     rules = table.rules
-    return TableEntry(table_schema(program, service, table), table.count_packets, table.count_bytes, default, rules, table.span.line)
+    return TableEntry(
+        table_schema(program, service, table), table.count_packets, table.count_bytes, default, rules, table.span.line
+    )
 
 
 def _needs(entries: list[EntryPlan], variants: list[Variant]) -> tuple[str, ...]:

@@ -77,8 +77,8 @@ class ExpressionWriter:
             case Logic(operator=operator, left=left, right=right):
                 return f"({self.write(left)} {'&&' if operator == 'and' else '||'} {self.write(right)})"
             case Membership(operand=operand, patterns=patterns):
-                value = self.write(operand)
-                return "(" + " || ".join(_matches(value, pattern, operand.type) for pattern in patterns) + ")"
+                asked = self.write(operand)
+                return "(" + " || ".join(_matches(asked, pattern, operand.type) for pattern in patterns) + ")"
             case Cast(operand=operand, type=type):
                 if type.bits >= operand.type.bits:
                     return f"({c_type(type.bits)}){self.write(operand)}"
