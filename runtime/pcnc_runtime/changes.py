@@ -1,0 +1,136 @@
+"""What an operator asks for and what comes back: edits of rules, sources to compile again, and the report of a change.
+
+Pure data, so that what builds a request or prints a report imports nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pcnc.manifest import ChainName, Hook, Variant
+from pcnc.rules import Pattern, Rule
+from pcnc.shape import Shape
+
+Origin = Literal["file", "operator", "both"]
+"""Who owns a rule: the file that was compiled, who sits at the keyboard, or both (one rule, said twice)."""
+
+
+# ---- edits
+
+
+@dataclass(frozen=True, slots=True)
+class AddRule:
+    """A new rule of the operator.
+
+    In an ordered table it stands before all rules of the file, behind the operator's earlier ones, unless told otherwise: before
+    the rule with the id `before`; `at` a position (1 is the first); or `last`. At most one of these.
+    """
+
+    table: str
+    rule: Rule
+    before: int | None = None
+    at: int | None = None
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRule:
+    """Removes the rule with this id, or with this match (in an ordered table the first one). Exactly one is given."""
+
+    table: str
+    id: int | None = None
+    match: tuple[Pattern, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceRules:
+    """These in place of all rules of the operator; the file's stay. A rule with a match that was there keeps id and count."""
+
+    table: str
+    rules: tuple[Rule, ...]
+
+
+Edit = AddRule | DeleteRule | ReplaceRules
+
+
+# ---- compiling again
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """What a service was compiled from, kept so that it can be compiled for another shape of its rules."""
+
+    path: str
+    text: str = field(repr=False)
+    service: str = ""
+    hook: Hook = "xdp"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltVariant:
+    """A variant and its files (objects, and C to look at) by the paths that its plans name."""
+
+    variant: Variant
+    files: Mapping[str, bytes]
+
+
+Recompile = Callable[[SourceRecord, Shape], BuiltVariant]
+"""Compiles a service for a shape. It raises RuntimeProblem `no-clang` where it cannot, and what is there is then made do with."""
+
+
+# ---- reports
+
+
+AttachState = Literal["attached", "detached", "replaced", "gone", "unknown"]
+"""What a device says: it runs our program, none, or somebody else's; it is gone; or its namespace cannot be entered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A chain's entry program on a device. `mode` is `native`, `generic` or, at TC, empty."""
+
+    device: str
+    index: int
+    chain: ChainName
+    hook: Hook
+    mode: str
+    state: AttachState = "attached"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleChanges:
+    """What became of a table's rules, by id."""
+
+    table: str
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+    replaced: tuple[int, ...] = ()
+    """Those that keep match, id and count, and now say something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change that was made, or with `dry_run` would be.
+
+    `in_force` is the seconds from the beginning of the operation until the last entry was written (0 in a dry run), `flip` those
+    that the writing took. `programs` is how many blocks were loaded (none for a rollback), `compiled` whether a compiler ran.
+    """
+
+    name: str
+    what: Literal["load", "swap", "rollback", "rules", "settings"]
+    generation: int
+    previous: int | None
+    in_force: float
+    flip: float
+    variant: str
+    exact: bool
+    """Whether the variant was made for just this shape of the rules; else it is a wider one, right but not as fast."""
+    compiled: bool
+    programs: int
+    rules: tuple[RuleChanges, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    dry_run: bool = False
