@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pcnc.rules import Interval, MaskedValue, MatchKind, Parameter, Rule
+from pcnc.rules import Interval, MaskedValue, MatchKind, Parameter, Rule, TableSchema
 from pcnc.source import Source, Span
 from pcnc.types import BOOL, Type
 
@@ -613,6 +613,8 @@ class Service:
     configs: tuple[Config, ...]
     tests: tuple[Test, ...]
     span: Span = _span()
+    schemas: tuple[TableSchema, ...] = ()
+    """The tables as rules see them, in the order of `tables`."""
 
     def table(self, name: str) -> Table:
         """The table of that name; KeyError if there is none."""

@@ -59,6 +59,9 @@ class ActionSchema:
 
     name: str
     parameters: tuple[Parameter, ...] = ()
+    needs: tuple[tuple[str, ...], ...] = ()
+    """Of each of these groups of columns a rule with this action must ask something (not `*`) of at least one: it proves that
+    the headers are there which the action reads or writes."""
 
 
 @dataclass(frozen=True, slots=True)

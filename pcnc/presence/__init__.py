@@ -1,0 +1,1 @@
+"""Which headers are present where: followed through chains, tables, stages and actions."""
