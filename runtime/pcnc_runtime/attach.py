@@ -62,7 +62,10 @@ class XdpAttachment:
 def device_index(device: str | int) -> int:
     """The index of a device. RuntimeProblem `no-such-device`."""
     try:
-        return socket.if_nametoindex(device) if isinstance(device, str) else device
+        if isinstance(device, str):
+            return socket.if_nametoindex(device)
+        socket.if_indextoname(device)
+        return device
     except OSError:
         raise _no_such_device(device) from None
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno as codes
 import os
 
+ENOTSUPP = 524
+"""The kernel's own "not supported", which never made it into errno.h."""
+
 
 class RuntimeProblem(Exception):
     """Something that the person at the keyboard can understand and usually mend.
@@ -31,6 +34,7 @@ _MEANING = {
     codes.ENOMEM: ("no-memory", "free memory, or declare smaller tables"),
     codes.ENOSYS: ("no-bpf", "this kernel was built without eBPF"),
     codes.EOPNOTSUPP: ("not-supported", "the kernel or the device's driver lacks this feature"),
+    ENOTSUPP: ("not-supported", "the kernel lacks this feature"),
     codes.EBUSY: ("device-busy", "something else holds it"),
     codes.EEXIST: ("already-there", "remove it first, or take another name"),
     codes.ENOENT: ("not-there", ""),
@@ -41,5 +45,5 @@ def problem_from_errno(error: OSError, doing: str) -> RuntimeProblem:
     """The problem that a refused system call amounts to. `doing` completes "cannot …" ("create map `routes`")."""
     code = error.errno or 0
     name, help = _MEANING.get(code, ("kernel-refused", ""))
-    label = codes.errorcode.get(code, "unknown error")
-    return RuntimeProblem(name, f"cannot {doing}: {os.strerror(code)} ({label})", help, errno=code)
+    words = "Not supported (ENOTSUPP)" if code == ENOTSUPP else f"{os.strerror(code)} ({codes.errorcode.get(code, code)})"
+    return RuntimeProblem(name, f"cannot {doing}: {words}", help, errno=code)

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from pathlib import Path
 
-from pcnc_runtime.descriptors import Descriptor
+from pcnc_runtime.descriptors import Descriptor, kind_of
+from pcnc_runtime.errors import ENOTSUPP
 from pcnc_runtime.libbpf import BatchOptions, MapCreateOptions, MapInfo, checked, library, possible_cpus
-
-ENOTSUPP = 524
-"""The kernel's own "not supported", which never made it into errno.h."""
 
 
 class MapType(IntEnum):
@@ -82,7 +80,9 @@ class MapFacts:
 
 
 def map_facts(fd: int) -> MapFacts:
-    """What the kernel says of the map behind a descriptor."""
+    """What the kernel says of the map behind a descriptor. ValueError where it stands for something else."""
+    if kind_of(fd) != "bpf-map":
+        raise ValueError(f"descriptor {fd} is not a map")
     info = MapInfo()
     size = ctypes.c_uint32(ctypes.sizeof(info))
     checked(library().bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(size)))
@@ -95,6 +95,7 @@ class KernelMap(Descriptor):
     __slots__ = ("facts",)
 
     def __init__(self, fd: int) -> None:
+        """Takes over the descriptor. ValueError where it stands for something else than a map."""
         super().__init__(fd)
         self.facts = map_facts(fd)
 

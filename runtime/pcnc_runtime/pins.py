@@ -20,59 +20,65 @@ from pcnc_runtime.libbpf import checked, library
 from pcnc_runtime.programs import Program
 
 _USUAL = Path("/sys/fs/bpf")
-_INIT = Path("/proc/1")
+_SELF = Path("/proc/self")
 
 
 def bpffs() -> Path:
     """Where bpffs is mounted: $PCNC_BPFFS, else /sys/fs/bpf, mounted there if it is not yet.
 
-    A process in a mount namespace of its own (`ip netns exec` makes one, and covers /sys) uses that of process 1: a bpffs
-    mounted in a namespace that ends with the command would take the pins with it. RuntimeProblem `no-bpffs` where none can be
-    had.
+    A process in a mount namespace of its own (`ip netns exec` makes one, and covers /sys) uses the bpffs of the namespace that
+    it came from, by a path that lasts as long as the process it leads through: one mounted in a namespace that ends with the
+    command would take the pins with it. RuntimeProblem `no-bpffs` where none can be had.
     """
     chosen = os.environ.get("PCNC_BPFFS")
     if chosen:
-        if not _is_bpffs(Path(chosen)):
+        if not _is_bpffs(Path(chosen), _SELF):
             raise RuntimeProblem("no-bpffs", f"there is no bpffs at {chosen}, where PCNC_BPFFS says", f"mount -t bpf bpf {chosen}")
         return Path(chosen)
-    if _is_bpffs(_USUAL):
+    if _is_bpffs(_USUAL, _SELF):
         return _USUAL
-    if _in_first_mount_namespace():
+    outermost = _outermost_ancestor()
+    if outermost == _SELF:
         _mount(_USUAL)
         return _USUAL
-    outside = _INIT / "root" / _USUAL.relative_to("/")
-    if not _is_bpffs(outside):
-        _mount_outside()
-    if not _is_bpffs(outside):
-        raise RuntimeProblem("no-bpffs", "there is no bpffs that outlives this mount namespace", _MOUNT_HELP)
+    outside = outermost / "root" / _USUAL.relative_to("/")
+    if not _is_bpffs(outside, outermost):
+        _mount_outside(outermost)
+        if not _is_bpffs(outside, outermost):
+            raise RuntimeProblem("no-bpffs", "there is no bpffs that outlives this mount namespace", _MOUNT_HELP)
     return outside
 
 
 _MOUNT_HELP = f"run `mount -t bpf bpf {_USUAL}` as root, outside of any namespace"
 
 
-def _is_bpffs(path: Path) -> bool:
+def _is_bpffs(path: Path, process: Path) -> bool:
+    """Whether bpffs is mounted at a path, in the mount namespace of a process (its folder in /proc).
+
+    The magic number of statfs(2) would need a structure a machine; mountinfo names device and type alike everywhere.
+    """
     try:
         device = os.stat(path).st_dev
+        mounts = (process / "mountinfo").read_text().splitlines()
     except OSError:
         return False
-    # The magic number of statfs(2) would need a structure a machine; mountinfo names type and device alike everywhere. What is
-    # mounted in the namespace of process 1 is listed there.
-    listed = _INIT if path.is_relative_to(_INIT) else Path("/proc/self")
     wanted = f"{os.major(device)}:{os.minor(device)}"
-    with suppress(OSError):
-        for line in (listed / "mountinfo").read_text().splitlines():
-            fields = line.split()
-            if fields[2] == wanted and fields[fields.index("-") + 1] == "bpf":
-                return True
-    return False
+    fields = (line.split() for line in mounts)
+    return any(mount[2] == wanted and mount[mount.index("-") + 1] == "bpf" for mount in fields)
 
 
-def _in_first_mount_namespace() -> bool:
-    try:
-        return os.readlink("/proc/self/ns/mnt") == os.readlink(_INIT / "ns/mnt")
-    except OSError:
-        return True
+def _outermost_ancestor() -> Path:
+    """The oldest ancestor whose mount namespace may be seen and is not ours (its folder in /proc), or else this process."""
+    ours, outermost, pid = os.readlink(_SELF / "ns/mnt"), _SELF, os.getppid()
+    while pid > 0:
+        process = Path("/proc", str(pid))
+        with suppress(OSError):
+            outermost = _SELF if os.readlink(process / "ns/mnt") == ours else process
+        try:
+            pid = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+    return outermost
 
 
 def _mount(path: Path) -> None:
@@ -83,8 +89,8 @@ def _mount(path: Path) -> None:
         raise RuntimeProblem("no-bpffs", f"cannot mount bpffs at {path}: {os.strerror(code)}", _MOUNT_HELP, errno=code)
 
 
-def _mount_outside() -> None:
-    command = ["nsenter", f"--mount={_INIT}/ns/mnt", "mount", "-t", "bpf", "bpf", str(_USUAL)]
+def _mount_outside(process: Path) -> None:
+    command = ["nsenter", f"--mount={process}/ns/mnt", "mount", "-t", "bpf", "bpf", str(_USUAL)]
     with suppress(OSError):
         subprocess.run(command, capture_output=True, check=False)
 
@@ -106,25 +112,23 @@ def pin_over(fd: int, path: Path) -> None:
 
 
 def open_map(path: Path) -> KernelMap:
-    """The map pinned there. FileNotFoundError where nothing is; RuntimeProblem `wrong-pin` where a program is."""
-    fd = checked(library().bpf_obj_get(os.fsencode(path)))
-    if _kind(fd) != "bpf-map":
-        os.close(fd)
-        raise RuntimeProblem("wrong-pin", f"{path} is not the pin of a map")
-    return KernelMap(fd)
+    """The map pinned there. FileNotFoundError where nothing is; RuntimeProblem `wrong-pin` where something else is."""
+    try:
+        return KernelMap(_get(path))
+    except ValueError:
+        raise RuntimeProblem("wrong-pin", f"{path} is not the pin of a map") from None
 
 
 def open_program(path: Path) -> Program:
-    """The program pinned there. FileNotFoundError where nothing is; RuntimeProblem `wrong-pin` where a map is."""
-    fd = checked(library().bpf_obj_get(os.fsencode(path)))
-    if _kind(fd) != "bpf-prog":
-        os.close(fd)
-        raise RuntimeProblem("wrong-pin", f"{path} is not the pin of a program")
-    return Program(fd)
+    """The program pinned there. FileNotFoundError where nothing is; RuntimeProblem `wrong-pin` where something else is."""
+    try:
+        return Program(_get(path))
+    except ValueError:
+        raise RuntimeProblem("wrong-pin", f"{path} is not the pin of a program") from None
 
 
-def _kind(fd: int) -> str:
-    return os.readlink(f"/proc/self/fd/{fd}").removeprefix("anon_inode:").strip("[]")
+def _get(path: Path) -> int:
+    return checked(library().bpf_obj_get(os.fsencode(path)))
 
 
 def make_directory(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_LINE_INFO = re.compile(r"^; (?P<text>.*) @ (?P<file>\S+):(?P<line>\d+)(?::\d+)?$")
+_LINE_INFO = re.compile(r"^; (?P<text>.*) @ (?P<file>\S+?):(?P<line>\d+)(?::\d+)?$")
 _STATISTICS = re.compile(r"^(processed \d+ insns|verification time|stack depth|insns processed|mark_precise|math between)")
 _KEPT_LINES = 12
 
