@@ -218,6 +218,7 @@ class Sink:
 
     def __init__(self, namespace: Namespace, device: str, kind: Kind = Kind.XDP, mode: XdpMode | None = None) -> None:
         self._namespace, self._device, self._kind = namespace, device, kind
+        self._added_qdisc = False
         self._object = _opened()
         try:
             self._object.load_only([kind.value])
@@ -225,7 +226,7 @@ class Sink:
             self._seen = self._object.take_map("seen")
             with namespace.entered():
                 if kind is Kind.TC:
-                    attach_tc(device, Direction.INGRESS, self._fd, name="sink")
+                    self._added_qdisc = attach_tc(device, Direction.INGRESS, self._fd, name="sink")
                 else:
                     attach_xdp(device, self._fd, mode)
         except BaseException:
@@ -262,7 +263,7 @@ class Sink:
         """Takes it off the device."""
         with self._namespace.entered():
             if self._kind is Kind.TC:
-                detach_tc(self._device, Direction.INGRESS, self._fd)
+                detach_tc(self._device, Direction.INGRESS, self._fd, remove_qdisc=self._added_qdisc)
             else:
                 detach_xdp(self._device, self._fd)
         self._seen.close()

@@ -9,7 +9,7 @@ import ctypes
 from dataclasses import dataclass
 from enum import IntEnum
 
-from pcnc_runtime.descriptors import Descriptor
+from pcnc_runtime.descriptors import Descriptor, kind_of
 from pcnc_runtime.libbpf import ProgramInfo, TestRunOptions, checked, library
 
 SHORTEST_PACKET = 14
@@ -49,6 +49,12 @@ class Program(Descriptor):
     """A program, owned through its descriptor."""
 
     __slots__ = ()
+
+    def __init__(self, fd: int) -> None:
+        """Takes over the descriptor. ValueError where it stands for something else than a program."""
+        super().__init__(fd)
+        if kind_of(fd) != "bpf-prog":
+            raise ValueError(f"descriptor {fd} is not a program")
 
     @property
     def facts(self) -> ProgramFacts:
@@ -112,7 +118,9 @@ def run_program(fd: int, packet: bytes, *, repeat: int = 1, context: bytes = b""
 
     `context` is a `struct xdp_md` or `struct __sk_buff` to start from. `room` is how many bytes the packet may have
     afterwards (ENOSPC beyond). With `repeat` above 1 the packet is not restored between runs, and the kernel gives up after
-    a signal (EINTR). A packet has at least 14 bytes, else EINVAL.
+    a signal (EINTR). EINVAL for a packet of less than 14 bytes and, to a TC program, for one whose EtherType is IPv4 or IPv6
+    and that has no room for that header (34, 54 bytes), and for one above some 3,700 bytes. An XDP program finds only the
+    first 3,500 bytes or so of a longer packet, as on a device with fragmented buffers.
     """
     out = ctypes.create_string_buffer(room)
     context_out = ctypes.create_string_buffer(len(context)) if context else None
