@@ -9,12 +9,14 @@ from lark import Token
 
 from pcnc import parse_problems as problems
 from pcnc import syntax
-from pcnc.diagnostics import Diagnostics
+from pcnc.diagnostics import Diagnostic, Diagnostics
 from pcnc.literals import parse_duration, parse_integer, parse_ipv4, parse_ipv6, parse_mac, parse_prefix
 from pcnc.source import Source, Span
 
 MOST_DEPTH = 128
 """How deep expressions and statements may stand in one another. Everything behind the parser walks the tree by recursion."""
+
+MOST_PROBLEMS = 20
 
 N = TypeVar("N", bound=syntax.Expression | syntax.Statement | syntax.Block)
 Children = list[Any]
@@ -26,6 +28,10 @@ class TooDeep(Exception):
     def __init__(self, span: Span) -> None:
         super().__init__(span)
         self.span = span
+
+
+class EnoughProblems(Exception):
+    """So many problems were found that nobody would read more."""
 
 
 class BuildSyntax:
@@ -44,11 +50,18 @@ class BuildSyntax:
         # Depths by identity; the node is kept beside its depth so that no other can get its identity.
         self._depths: dict[int, tuple[int, object]] = {}
 
+    def note(self, problem: Diagnostic) -> None:
+        """Takes in one problem; raises EnoughProblems behind the last that is worth telling."""
+        self.found.add(problem)
+        if len(self.found.found) >= MOST_PROBLEMS:
+            raise EnoughProblems
+
     # ---- places and depths
 
     def _at(self, token: Token) -> Span:
         start, end = token.start_pos, token.end_pos
-        assert start is not None and end is not None
+        assert start is not None
+        assert end is not None
         return Span(self.source, start, end)
 
     def _over(self, first: Any, last: Any) -> Span:
@@ -124,13 +137,13 @@ class BuildSyntax:
         """A header."""
         name = children[1]
         depth, sizes, parents, fields = 1, (), [], []
-        clauses = self._clauses([c for c in children[2:] if isinstance(c, tuple) and c and isinstance(c[0], Token)])
+        clauses = self._by_word([c for c in children[2:] if isinstance(c, tuple) and c and isinstance(c[0], Token)])
         for child in children[2:]:
             match child:
                 case syntax.Number():
                     depth = child.value
                     if depth < 1:
-                        self.found.add(problems.zero_depth(child.span))
+                        self.note(problems.zero_depth(child.span))
                 case list():
                     parents = child
                 case syntax.FieldDeclaration():
@@ -152,12 +165,12 @@ class BuildSyntax:
             self._over(children[0], children[-1]),
         )
 
-    def _clauses(self, clauses: Children) -> dict[str, Any]:
+    def _by_word(self, clauses: Children) -> dict[str, Any]:
         first: dict[str, Token] = {}
         values: dict[str, Any] = {}
         for word, value in clauses:
             if word in first:
-                self.found.add(problems.duplicate_clause(str(word), self._at(word), self._at(first[word])))
+                self.note(problems.duplicate_clause(str(word), self._at(word), self._at(first[word])))
             else:
                 first[str(word)], values[str(word)] = word, value
         return values
@@ -206,7 +219,7 @@ class BuildSyntax:
 
     def table(self, children: Children) -> syntax.TableDeclaration:
         """A table."""
-        clauses = self._clauses(children[3:-1])
+        clauses = self._by_word(children[3:-1])
         return syntax.TableDeclaration(
             children[1],
             clauses.get("match", ()),
@@ -358,14 +371,14 @@ class BuildSyntax:
 
     def bad_literal(self, children: Children) -> syntax.Number:
         """What begins like a number and is none."""
-        self.found.add(problems.malformed_literal(_why_no_literal(str(children[0])), self._at(children[0])))
+        self.note(problems.malformed_literal(_why_no_literal(str(children[0])), self._at(children[0])))
         return syntax.Number(0, self._at(children[0]))
 
     def _value(self, token: Token, read: Any, otherwise: Any) -> Any:
         try:
             return read(str(token))
         except ValueError as error:
-            self.found.add(problems.malformed_literal(str(error), self._at(token)))
+            self.note(problems.malformed_literal(str(error), self._at(token)))
             return otherwise
 
     # ---- tests

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+import threading
+from functools import lru_cache
 
 from lark import Lark
-from lark.exceptions import UnexpectedToken
-from lark.parsers.lalr_analysis import Shift
-from lark.parsers.lalr_parser_state import ParserState
 
 from pcnc import syntax
 from pcnc.build_syntax import BuildSyntax
-from pcnc.diagnostics import CompileError, Diagnostic
-from pcnc.source import Source, Span
-from pcnc.tokens import Lexis, Tokens
+from pcnc.diagnostics import CompileError
+from pcnc.read_syntax import ReadSyntax
+from pcnc.source import Source
+from pcnc.tokens import Lexis
+
+# The parser calls one builder, so that one source is read at a time.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @lru_cache(maxsize=1)
@@ -26,28 +28,21 @@ def _parser() -> tuple[Lark, BuildSyntax, Lexis]:
 
 
 def parse(source: Source) -> syntax.File:
-    """The syntax tree of a source. Raises CompileError."""
-    lark, builder, lexis = _parser()
-    builder.begin(source)
-    state = lark.parse_interactive("").parser_state
-    tokens = Tokens(source, lexis)
-    takes = partial(_takes, state)
-    while True:
-        token = tokens.next(takes)
+    """The syntax tree of a source; an empty one gives `File(())`.
+
+    Raises CompileError with every problem that could be found, up to 20, in the order in which they stand.
+    """
+    with _ONE_AT_A_TIME:
+        lark, builder, lexis = _parser()
+        builder.begin(source)
         try:
-            result = state.feed_token(token, token.type == "$END")
-        except UnexpectedToken as e:
-            raise CompileError(
-                (
-                    Diagnostic(
-                        "unexpected-token", f"unexpected {token!r} {e}", Span(source, token.start_pos or 0, token.end_pos or 0)
-                    ),
-                )
-            ) from None
-        if token.type == "$END":
-            builder.found.raise_if_errors()
-            assert isinstance(result, syntax.File)
-            return result
+            tree = ReadSyntax(source, lark, builder, lexis).read()
+        finally:
+            found = builder.found.found
+            builder.begin(Source("", ""))
+    if tree is None or found:
+        raise CompileError(tuple(sorted(found, key=lambda d: d.span.start if d.span is not None else 0)))
+    return tree
 
 
 @lru_cache(maxsize=1)
@@ -56,28 +51,3 @@ def parse_prelude() -> syntax.File:
     from pcnc_grammar import load_prelude
 
     return load_prelude(syntax.File, parse)
-
-
-def _takes(state: ParserState[int], terminal: str) -> bool:
-    """Whether the parser can take a terminal now.
-
-    That its table has an action for it is not enough: LALR merges states, and may find out only after reductions.
-    """
-    states = state.parse_conf.states
-    stack = state.state_stack
-    top, size = stack[-1], len(stack)
-    pushed: list[int] = []
-    while True:
-        found = states[top].get(terminal)
-        if found is None:
-            return False
-        action, argument = found
-        if action is Shift:
-            return True
-        count = len(argument.expansion)
-        taken = min(count, len(pushed))
-        del pushed[len(pushed) - taken :]
-        size -= count - taken
-        below = pushed[-1] if pushed else stack[size - 1]
-        top = states[below][argument.origin.name][1]
-        pushed.append(top)

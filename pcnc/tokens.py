@@ -25,6 +25,9 @@ _CONTINUES = frozenset(
 _IGNORED = ("COMMENT", "BLANK")
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
+# As RULES_BODY in the grammar, without its end.
+_INSIDE_RULES = re.compile(r"\{(?:[^{}\"#]++|\"[^\"\n]*\"|#[^\n]*)*+")
+
 MOST_TOKENS = 250_000
 """How many tokens are read of one source: some 30,000 lines. The rules of a table are one token, however many they are."""
 
@@ -39,7 +42,7 @@ class BadText(Exception):
 
 
 class UnclosedRules(BadText):
-    """The `{` at `start` begins rules that do not end; `end` is where something else begins, or the end of the source."""
+    """The `{` at `start` begins rules that do not end; at `end` stands what cannot be in rules, or the source ends."""
 
 
 class TooManyTokens(Exception):
@@ -142,20 +145,76 @@ class Tokens:
         if match is not None:
             self.position = match.end()
             return self._token("RULES_BODY", match.group(), start, match.end())
-        raise UnclosedRules(start, self.position)
+        inside = _INSIDE_RULES.match(text, start)
+        assert inside is not None
+        self.previous = "BAD"
+        raise UnclosedRules(start, inside.end())
 
     def _no_token(self, position: int) -> Token:
         text = self.source.text
         if position >= len(text):
             self.position = len(text)
             return Token("$END", "", start_pos=position, end_pos=position)
-        end = position + 1
-        if text[position] == '"':
-            end = text.find("\n", position)
-            end = len(text) if end < 0 else end
-        self.position = end
+        self.position = self._behind_bad(position)
         self.previous = "BAD"
-        raise BadText(position, end)
+        raise BadText(position, self.position)
+
+    def _behind_bad(self, position: int) -> int:
+        text = self.source.text
+        if text[position] != '"':
+            return position + 1
+        end = text.find("\n", position)
+        return len(text) if end < 0 else end
+
+    def resume(self, position: int, opened: list[Token]) -> None:
+        """Goes on at a position with these brackets open."""
+        self.position = position
+        self.opened = opened
+        self.previous = "BAD"
+
+    def end_of_statement(self, position: int, opened: str = "") -> int:
+        """Where the statement ends that `position` is in, with these brackets open: at a newline, a `;`, a `}` or the end.
+
+        A parenthesis that is not closed before the body ends is taken to be forgotten on its line. Raises TooManyTokens.
+        """
+        text = self.source.text
+        stack = list(opened)
+        newline = -1
+        previous = "BAD"
+        while True:
+            match = self._match(text, position)
+            if self.left <= 0:
+                raise TooManyTokens(position)
+            self.left -= 1
+            if match is None:
+                if position >= len(text):
+                    return newline if newline >= 0 else position
+                position = self._behind_bad(position)
+                continue
+            sign = match.group()
+            if match.lastgroup == "_NL":
+                ends = previous not in _CONTINUES or ";" in _signs(sign)
+                if not stack and ends:
+                    return match.start()
+                if newline < 0 and ends and "{" not in stack:
+                    newline = match.start()
+            elif sign == "}":
+                torn = False
+                while stack and stack[-1] != "{":
+                    torn = bool(stack.pop())
+                if torn and newline >= 0:
+                    return newline
+                if not stack:
+                    return match.start()
+                stack.pop()
+                newline = -1
+            elif sign in _OPENING:
+                stack.append(sign)
+            elif stack and _OPENING[stack[-1]] == sign:
+                stack.pop()
+            if match.lastgroup not in _IGNORED:
+                previous = match.lastgroup or ""
+            position = match.end()
 
 
 def _signs(gap: str) -> str:

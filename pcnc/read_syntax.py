@@ -1,0 +1,392 @@
+"""Reads one source through the parser and mends its way past every problem, so that all of them are found at once.
+
+Where the parser cannot take a token, the problem is told, the parser is put back to where the statement began, the rest of
+the statement is passed over, and reading goes on: one problem a statement, and none that only follows from another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lark import Lark, Token
+from lark.exceptions import UnexpectedToken
+from lark.parsers.lalr_analysis import Shift
+from lark.parsers.lalr_parser_state import ParserState
+
+from pcnc import parse_problems as problems
+from pcnc import syntax
+from pcnc.build_syntax import MOST_DEPTH, BuildSyntax, EnoughProblems, TooDeep
+from pcnc.diagnostics import Diagnostic
+from pcnc.expected import LATER, advice, closest, expected, indentation, later, told
+from pcnc.source import Source, Span
+from pcnc.tokens import MOST_TOKENS, BadText, Lexis, Tokens, TooManyTokens, UnclosedRules
+
+# Prefix operators pile up on the parser's stack without any bracket.
+_MOST_STACK = 16 * MOST_DEPTH
+
+
+@dataclass(slots=True)
+class _Body:
+    """What is open: the file, or a `{`. `states` and `values` are the parser's where its present statement begins."""
+
+    kind: str
+    """The terminal of the first word of the statement that it is the body of; empty for the file."""
+    brace: Token | None
+    head: Token | None
+    depth: int
+    """How many brackets are open inside it, its own `{` included."""
+    states: list[int]
+    values: list[object]
+    first: Token | None = None
+    """The first token of the present statement."""
+    after_brace: tuple[list[int], list[object]] | None = None
+    """The parser's stacks behind the `}` with which the statement before ended, if it did."""
+
+
+class ReadSyntax:
+    """One reading of one source."""
+
+    def __init__(self, source: Source, lark: Lark, builder: BuildSyntax, lexis: Lexis) -> None:
+        self._source = source
+        self._terminals = lark.terminals
+        self._builder = builder
+        self._words = lexis.words
+        self._tokens = Tokens(source, lexis)
+        self._state: ParserState[int] = lark.parse_interactive("").parser_state
+        self._bodies = [_Body("", None, None, 0, [*self._state.state_stack], [])]
+        self._previous: Token | None = None
+        # After a problem, until something has been read again: what goes wrong now only follows from it.
+        self._quiet = False
+        # A missing `}` was found by indentation: one that closes nothing may be the one that belongs there.
+        self._guessed = False
+        self._suspect: Span | None = None
+
+    def read(self) -> syntax.File | None:
+        """The tree, None if there were problems; they are in the builder."""
+        try:
+            while True:
+                try:
+                    token = self._tokens.next(self._takes)
+                except UnclosedRules as bad:
+                    self._unclosed_rules(bad)
+                    continue
+                except BadText as bad:
+                    self._bad_text(bad)
+                    continue
+                try:
+                    tree = self._feed(token)
+                except UnexpectedToken:
+                    if self._unexpected(token):
+                        return None
+                    continue
+                if token.type == "$END":
+                    assert isinstance(tree, syntax.File)
+                    return tree
+        except TooDeep as deep:
+            self._note(problems.nested_too_deeply(MOST_DEPTH, deep.span))
+        except TooManyTokens as long:
+            if not self._builder.found.found:
+                span = Span(self._source, long.start, long.start + 1)
+                self._note(problems.source_too_long(MOST_TOKENS, span))
+        except EnoughProblems:
+            pass
+        return None
+
+    # ---- the way without problems
+
+    def _feed(self, token: Token) -> object:
+        """Gives the parser a token, and keeps where bodies and statements begin."""
+        body = self._bodies[-1]
+        state = self._state
+        kind = token.type
+        if body.first is None and kind not in ("_NL", "RBRACE", "$END"):
+            body.first = token
+        tree: object = state.feed_token(token, kind == "$END")
+        self._previous = token
+        self._quiet = False
+        if kind == "LBRACE":
+            if len(self._tokens.opened) > MOST_DEPTH:
+                raise TooDeep(self._at(token))
+            owner = body.first.type if body.first is not None else ""
+            self._bodies.append(_Body(owner, token, body.first, len(self._tokens.opened), [], []))
+            self._begin_statement()
+        elif kind == "RBRACE":
+            self._compare_indentation(token)
+            self._bodies.pop()
+            self._begin_statement(closed=True)
+        elif kind == "RULES_BODY":
+            self._begin_statement(closed=True)
+        elif kind == "_NL":
+            self._begin_statement(closed=body.after_brace is not None and body.first is None)
+        elif kind != "$END" and (len(state.state_stack) > _MOST_STACK or len(self._tokens.opened) > MOST_DEPTH):
+            raise TooDeep(self._at(token))
+        return tree
+
+    def _begin_statement(self, closed: bool = False) -> None:
+        body = self._bodies[-1]
+        body.first = None
+        states, values = self._state.state_stack.copy(), self._state.value_stack.copy()
+        if not closed:
+            body.after_brace = None
+        elif body.after_brace is None or self._previous is None or self._previous.type != "_NL":
+            body.after_brace = states, values
+        body.states, body.values = states, values
+
+    def _takes(self, terminal: str) -> bool:
+        return takes(self._state, self._state.state_stack, terminal)
+
+    def _at(self, token: Token) -> Span:
+        start, end = token.start_pos, token.end_pos
+        assert start is not None
+        assert end is not None
+        return Span(self._source, start, end)
+
+    def _note(self, problem: Diagnostic) -> None:
+        if not self._quiet:
+            self._builder.note(problem)
+
+    # ---- the way past a problem
+
+    def _resume(self, position: int) -> None:
+        """Goes on at a position as if the present statement had not begun."""
+        body = self._bodies[-1]
+        self._state.state_stack[:] = body.states
+        self._state.value_stack[:] = body.values
+        body.first = None
+        self._tokens.resume(position, [b.brace for b in self._bodies if b.brace is not None])
+        self._quiet = True
+
+    def _pass_over(self, token: Token) -> None:
+        """Gives up the present statement, of which `token` is the last that was read."""
+        start, end = self._at(token).start, self._at(token).end
+        if token.type in ("_NL", "RBRACE"):
+            self._resume(start)
+        else:
+            opened = str(token) if token.type in ("LBRACE", "LPAR", "LSQB") else ""
+            self._resume(self._tokens.end_of_statement(end, opened))
+
+    def _bad_text(self, bad: BadText) -> None:
+        span = Span(self._source, bad.start, bad.end)
+        character = self._source.text[bad.start]
+        self._note(problems.unterminated_string(span) if character == '"' else problems.unexpected_character(character, span))
+        self._resume(self._tokens.end_of_statement(bad.end))
+
+    def _unclosed_rules(self, bad: UnclosedRules) -> None:
+        text = self._source.text
+        brace = Span(self._source, bad.start, bad.start + 1)
+        if bad.end == len(text):
+            self._note(problems.unclosed_brace(brace, self._end()))
+            self._resume(bad.end)
+            return
+        line_start = text.rfind("\n", 0, bad.end) + 1
+        words = text[line_start : bad.end].split()
+        if text[bad.end] == '"':
+            end = text.find("\n", bad.end)
+            self._note(problems.unterminated_string(Span(self._source, bad.end, end if end >= 0 else len(text))))
+        elif words and words[0] in self._words and line_start > bad.start:
+            # What stands there begins like something else: the rules end before it.
+            start = text.index(words[0], line_start)
+            self._note(problems.unclosed_brace(brace, Span(self._source, start, start + len(words[0]))))
+            self._guessed = True
+            self._resume(line_start - 1)
+            return
+        else:
+            self._note(problems.unexpected_token("`{`", ["a rule", "`}`"], Span(self._source, bad.end, bad.end + 1)))
+        self._resume(self._tokens.end_of_statement(bad.start + 1, "{"))
+
+    def _unexpected(self, token: Token) -> bool:
+        """Tells of a token that the parser cannot take and gets past it; True if that is the end."""
+        if token.type == "$END":
+            self._end_too_early(token)
+            return True
+        if self._quiet:
+            self._follow(token)
+        elif not self._mend(token):
+            self._tell(token)
+            self._pass_over(token)
+        return False
+
+    def _follow(self, token: Token) -> None:
+        """Gets past what only follows from the problem before."""
+        if token.type == "_NL":
+            return
+        if token.type != "RBRACE":
+            self._pass_over(token)
+            return
+        # The body cannot end here, because what was passed over is missing in it: its owner is given up, too.
+        if len(self._bodies) > 1:
+            self._bodies.pop()
+        self._resume(self._tokens.end_of_statement(self._at(token).end))
+
+    def _end_too_early(self, token: Token) -> None:
+        if self._tokens.opened:
+            opened = self._tokens.opened[-1]
+            self._quiet = False
+            if opened == "{":
+                self._note(problems.unclosed_brace(self._at(opened), self._end(), self._suspect))
+            else:
+                self._note(problems.unclosed_parenthesis(str(opened), self._at(opened), self._end()))
+        else:
+            self._note(problems.unexpected_token(told(token), self._expected(token), self._end()))
+
+    def _end(self) -> Span:
+        end = len(self._source.text.rstrip())
+        return Span(self._source, end, end)
+
+    def _tell(self, token: Token) -> None:
+        body = self._bodies[-1]
+        found = later(body.kind, body.first, self._previous, token)
+        if found is not None:
+            what, where = found
+            self._note(problems.not_in_this_version(what, self._at(where)))
+            return
+        span = self._at(token)
+        if token.type == "_NL":
+            span = Span(self._source, span.start, span.start + 1)
+        help = advice(self._previous, token, body.first, self._takes)
+        self._note(problems.unexpected_token(told(token), self._expected(token), span, help))
+
+    def _expected(self, token: Token) -> list[str]:
+        first = self._bodies[-1].first
+        return expected(self._terminals, self._takes, first is None or first is token)
+
+    # ---- problems whose remedy is plain: reading goes on as if it had been applied
+
+    def _mend(self, token: Token) -> bool:
+        """Tells of a problem that has a name of its own, and goes on; False if it has none."""
+        return (
+            self._mend_parenthesis(token)
+            or self._mend_brace(token)
+            or self._mend_layout(token)
+            or self._mend_missing_brace(token)
+            or self._mend_word(token)
+        )
+
+    def _mend_parenthesis(self, token: Token) -> bool:
+        body = self._bodies[-1]
+        if len(self._tokens.opened) <= body.depth or self._tokens.opened[-1] == "{" or self._previous is None:
+            return False
+        opened = self._tokens.opened[-1]
+        before = self._at(self._previous)
+        if token.type != "RBRACE" and not (
+            self._at(token).line > before.line and self._takes("RSQB" if opened == "[" else "RPAR") and token.type != "_NL"
+        ):
+            return False
+        self._note(problems.unclosed_parenthesis(str(opened), self._at(opened), self._at(token)))
+        self._resume(before.end)
+        return True
+
+    def _mend_brace(self, token: Token) -> bool:
+        if token.type != "RBRACE" or len(self._bodies) > 1:
+            return False
+        if not self._guessed:
+            self._note(problems.unmatched_brace(self._at(token)))
+        self._guessed = False
+        self._resume(self._at(token).end)
+        return True
+
+    def _mend_layout(self, token: Token) -> bool:
+        word = self._first_word(token)
+        behind = self._bodies[-1].after_brace
+        if word == "else" and word is not None and behind is not None and takes(self._state, behind[0], "_ELSE"):
+            self._note(problems.misplaced_else(self._at(word)))
+            self._resume(self._at(word).end)
+            self._state.state_stack[:], self._state.value_stack[:] = behind
+            self._feed(self._corrected(word, "else"))
+            return True
+        if token.type == "_NL" and self._takes("LBRACE"):
+            end = self._at(token).end
+            if self._source.text.startswith("{", end):
+                self._note(problems.misplaced_brace(Span(self._source, end, end + 1)))
+                return True
+        return False
+
+    def _mend_missing_brace(self, token: Token) -> bool:
+        word = self._first_word(token)
+        terminal = self._words.get(str(word)) if word is not None else None
+        if word is None or terminal is None:
+            return False
+        span = self._at(word)
+        indent = indentation(span)
+        if span.column != indent + 1:
+            return False
+        for i in range(len(self._bodies) - 1, 0, -1):
+            body = self._bodies[i]
+            if body.head is None or body.brace is None or indentation(self._at(body.head)) < indent:
+                return False
+            if takes(self._state, self._bodies[i - 1].states, terminal):
+                self._note(problems.unclosed_brace(self._at(body.brace), span))
+                del self._bodies[i:]
+                self._guessed = True
+                self._resume(span.start)
+                return True
+        return False
+
+    def _mend_word(self, token: Token) -> bool:
+        word = self._first_word(token)
+        if word is not None and word.type == "NAME" and self._mend_first_word(word):
+            return True
+        if token.type != "NAME" or token is self._bodies[-1].first:
+            return False
+        meant = closest(str(token), [text for text, terminal in self._words.items() if self._takes(terminal)])
+        if not meant:
+            return False
+        self._note(problems.misspelt_word(str(token), meant, self._at(token)))
+        self._feed(self._corrected(token, meant))
+        return True
+
+    def _mend_first_word(self, word: Token) -> bool:
+        states = self._bodies[-1].states
+        meant = closest(str(word), [text for text, terminal in self._words.items() if takes(self._state, states, terminal)])
+        if not meant or word in LATER:
+            return False
+        self._note(problems.misspelt_word(str(word), meant, self._at(word)))
+        self._resume(self._at(word).end)
+        self._feed(self._corrected(word, meant))
+        return True
+
+    def _first_word(self, token: Token) -> Token | None:
+        """The statement's first word, if `token` is it or comes next: only then is it what is wrong."""
+        first = self._bodies[-1].first
+        return first if first is not None and (first is token or first is self._previous) else None
+
+    def _corrected(self, word: Token, meant: str) -> Token:
+        terminal = self._words[meant]
+        self._tokens.previous = terminal
+        return Token(terminal, meant, start_pos=word.start_pos, end_pos=word.end_pos)
+
+    def _compare_indentation(self, token: Token) -> None:
+        """Remembers the first body whose `}` begins a line that is indented differently than the body's head."""
+        head = self._bodies[-1].head
+        if self._suspect is not None or head is None or self._bodies[-1].brace is None:
+            return
+        span = self._at(token)
+        indent = indentation(span)
+        if span.column == indent + 1 and indentation(self._at(head)) != indent:
+            self._suspect = self._at(self._bodies[-1].brace)
+
+
+def takes(state: ParserState[int], stack: list[int], terminal: str) -> bool:
+    """Whether a parser with this stack can take a terminal.
+
+    That its table has an action for it is not enough: LALR merges states, and may find out only after reductions.
+    """
+    states = state.parse_conf.states
+    top, size = stack[-1], len(stack)
+    pushed: list[int] = []
+    while True:
+        found = states[top].get(terminal)
+        if found is None:
+            return False
+        action, argument = found
+        if action is Shift:
+            return True
+        count = len(argument.expansion)
+        taken = min(count, len(pushed))
+        del pushed[len(pushed) - taken :]
+        size -= count - taken
+        below = pushed[-1] if pushed else stack[size - 1]
+        top = states[below][argument.origin.name][1]
+        if top == state.parse_conf.end_state:
+            return True
+        pushed.append(top)
