@@ -1,12 +1,28 @@
-"""Bundles: a compiled service as a folder, with all that a target needs which has neither compiler nor source."""
+"""Bundles: a compiled service as a folder, with all that a target needs which has neither compiler nor source.
+
+manifest.json names every file with its sha256; the C is there to read, the objects to load. Nothing of the machine that built
+it goes into a bundle: the same input gives the same bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+import ctypes
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
 
-from pcnc.manifest import Manifest
+from pcnc.manifest import BlockPlan, EntryPlan, Manifest, ManifestError, manifest_from_json, to_json
+from pcnc_runtime.check_manifest import check_manifest
+from pcnc_runtime.errors import RuntimeProblem
+
+MANIFEST = "manifest.json"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +34,164 @@ class Bundle:
 
 
 def build_bundle(manifest: Manifest, code: Mapping[str, str]) -> Bundle:
-    """Compiles every C file that the plans name. Same input, same bytes. RuntimeProblem `no-clang`, `clang-refused`."""
-    raise NotImplementedError
+    """Compiles every C file that the plans name. Same input, same bytes.
+
+    `code` is every file of text by path, headers included. RuntimeProblem `no-clang`, `clang-refused`.
+    """
+    programs = list(planned_programs(manifest))
+    objects = compile_objects({program.code: code[program.code] for program in programs}, code)
+    files = {path: text.encode() for path, text in code.items()}
+    files.update((program.object, objects[program.code]) for program in programs)
+    hashes = tuple((path, _hash(content)) for path, content in sorted(files.items()))
+    return Bundle(replace(manifest, hashes=hashes), dict(sorted(files.items())))
+
+
+def compile_objects(sources: Mapping[str, str], code: Mapping[str, str]) -> dict[str, bytes]:
+    """C texts by path to objects by the same paths; the headers are those of `code`. RuntimeProblem `no-clang`, `clang-refused`."""
+    from pcnc_runtime.build import compile_sources  # what loads a bundle needs no compiler
+
+    first: dict[str, str] = {}
+    for path, text in sources.items():
+        first.setdefault(text, path)
+    with tempfile.TemporaryDirectory(prefix="pcnc-") as folder:
+        include = Path(folder)
+        for path, text in code.items():
+            if path.endswith(".h"):
+                (include / PurePosixPath(path).name).write_text(text)
+        objects = compile_sources({path: text for text, path in first.items()}, include=include)
+    return {path: objects[first[text]] for path, text in sources.items()}
+
+
+def planned_programs(manifest: Manifest) -> Iterator[EntryPlan | BlockPlan]:
+    """Everything that has a C file and an object."""
+    yield from manifest.entries
+    for variant in manifest.variants:
+        for chain in variant.chains:
+            yield from chain.blocks
+
+
+def _hash(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+# ---- writing
 
 
 def write_bundle(bundle: Bundle, directory: Path) -> None:
-    """Writes the folder, whole or not at all; one that holds a bundle is replaced. RuntimeProblem `not-a-bundle`, `cannot-write`."""
-    raise NotImplementedError
+    """Writes the folder, whole or not at all; one that holds a bundle is replaced.
+
+    RuntimeProblem `not-a-bundle` where something else is there, `cannot-write`.
+    """
+    try:
+        there = _what_is_at(directory)
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+        try:
+            beside.chmod(0o755)
+            for path, content in bundle.files.items():
+                target = beside / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+            (beside / MANIFEST).write_text(json.dumps(to_json(bundle.manifest), indent=1) + "\n")
+            if there:
+                _exchange(beside, directory)
+            else:
+                os.rename(beside, directory)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        text = f"cannot write the bundle to {directory}: {error.strerror or error}"
+        raise RuntimeProblem("cannot-write", text, errno=error.errno or 0) from None
+
+
+def _what_is_at(directory: Path) -> bool:
+    """Whether something is there that may be replaced."""
+    if not os.path.lexists(directory):
+        return False
+    help = "choose another folder, or remove it first"
+    if directory.is_symlink() or not directory.is_dir():
+        raise RuntimeProblem("not-a-bundle", f"{directory} is there, and is no folder", help)
+    if os.listdir(directory):
+        try:
+            is_bundle = "format" in json.loads((directory / MANIFEST).read_bytes())
+        except (OSError, ValueError, TypeError):
+            is_bundle = False
+        if not is_bundle:
+            raise RuntimeProblem("not-a-bundle", f"{directory} holds something else than a bundle", help)
+    return True
+
+
+def _exchange(beside: Path, directory: Path) -> None:
+    """Swaps two folders in one step where the filesystem can, else in two."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(beside), os.fsencode(directory)
+    if hasattr(libc, "renameat2") and libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return
+    old = beside.with_name(f"{beside.name}-old")
+    os.rename(directory, old)
+    try:
+        os.rename(beside, directory)
+    except OSError:
+        os.rename(old, directory)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+# ---- reading
 
 
 def read_bundle(directory: Path) -> Bundle:
-    """Reads a folder, hashes and references checked. RuntimeProblem `no-such-bundle`, `not-a-bundle`, `broken-bundle`."""
-    raise NotImplementedError
+    """Reads a folder; every hash and reference is checked.
+
+    RuntimeProblem `no-such-bundle`; `not-a-bundle` where there is no manifest of this format; `broken-bundle` where a file is
+    missing, was changed, or is not what the manifest says.
+    """
+    manifest = _read_manifest(directory)
+    check_manifest(manifest)
+    files = {}
+    for path, wanted in manifest.hashes:
+        content = _read_file(directory, path)
+        if _hash(content) != wanted:
+            raise _broken(f"{directory / path} was changed since the bundle was built")
+        files[path] = content
+    for program in planned_programs(manifest):
+        if program.object not in files:
+            raise _broken(f"the manifest of {directory} names {program.object}, but not its hash")
+    return Bundle(manifest, files)
+
+
+def _read_manifest(directory: Path) -> Manifest:
+    path = directory / MANIFEST
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        if not directory.exists():
+            raise RuntimeProblem("no-such-bundle", f"there is no {directory}") from None
+        help = f"`pcnc build FILE -o {directory}` makes one"
+        raise RuntimeProblem("not-a-bundle", f"{directory} holds no {MANIFEST}", help) from None
+    except NotADirectoryError:
+        raise RuntimeProblem("not-a-bundle", f"{directory} is no folder") from None
+    except OSError as error:
+        raise RuntimeProblem("not-a-bundle", f"cannot read {path}: {error.strerror}", errno=error.errno or 0) from None
+    try:
+        return manifest_from_json(json.loads(text))
+    except (ManifestError, ValueError, RecursionError) as error:
+        raise RuntimeProblem("not-a-bundle", f"{path}: {error}") from None
+
+
+def _read_file(directory: Path, path: str) -> bytes:
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts:
+        raise _broken(f"the manifest of {directory} names a file outside of it: {path}")
+    with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        try:
+            return (directory / path).read_bytes()
+        except (OSError, ValueError) as error:
+            if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+                raise
+            raise _broken(f"cannot read {directory / path}: {error}") from None
+    raise _broken(f"{directory} lacks {path}")
+
+
+def _broken(text: str) -> RuntimeProblem:
+    return RuntimeProblem("broken-bundle", text, "build it again")
