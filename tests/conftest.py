@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import cache
 
 import pytest
 
+from bench.lab import Lab
 from pcnc_runtime.build import find_clang
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.kernel_maps import MapType, create_map
@@ -61,3 +62,10 @@ def _why_no_kernel() -> str:
     except OSError as error:
         return f"no eBPF here: {error}"
     return ""
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """Network namespaces and veth pairs, gone after the test."""
+    with Lab() as made:
+        yield made

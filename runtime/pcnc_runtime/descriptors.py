@@ -46,3 +46,8 @@ class Descriptor:
 def duplicate(fd: int) -> int:
     """A second descriptor of the same thing, closed on exec; the caller owns it."""
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
+def kind_of(fd: int) -> str:
+    """What a descriptor of the kernel's own making stands for: "bpf-map", "bpf-prog", …; anything for an ordinary file."""
+    return os.readlink(f"/proc/self/fd/{fd}").removeprefix("anon_inode:").strip("[]")

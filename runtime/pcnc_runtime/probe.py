@@ -1,7 +1,7 @@
 """What this kernel, and this user, may do: each feature is tried for real, never guessed from a version.
 
-`probe` leaves no trace and touches no device. `probe_attaching` attaches to devices of a network namespace of its own, which
-goes with the thread that made it.
+`probe` touches no device and leaves nothing but bpffs mounted. `probe_attaching` attaches to devices of a network namespace
+of its own, which goes with the thread that made it.
 """
 
 from __future__ import annotations
