@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from pcnc_runtime.devices import device_index, no_such_device
 from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.libbpf import TcHook, TcOptions, XdpQueryOptions, checked, library, messages
 from pcnc_runtime.programs import open_program_by_id, program_id
@@ -59,22 +59,6 @@ class XdpAttachment:
     program_id: int
 
 
-def device_index(device: str | int) -> int:
-    """The index of a device. RuntimeProblem `no-such-device`."""
-    try:
-        if isinstance(device, str):
-            return socket.if_nametoindex(device)
-        socket.if_indextoname(device)
-        return device
-    except OSError:
-        raise _no_such_device(device) from None
-
-
-def _no_such_device(device: str | int) -> RuntimeProblem:
-    help = "`ip link` lists the devices of this network namespace"
-    return RuntimeProblem("no-such-device", f"there is no device `{device}`", help, errno=errno.ENODEV)
-
-
 # ---- XDP
 
 
@@ -85,7 +69,7 @@ def xdp_attachment(device: str | int) -> XdpAttachment | None:
         checked(library().bpf_xdp_query(device_index(device), 0, ctypes.byref(options)))
     except OSError as error:
         if error.errno == errno.ENODEV:
-            raise _no_such_device(device) from None
+            raise no_such_device(device) from None
         raise problem_from_errno(error, f"ask what `{device}` carries") from None
     for mode, id in (
         (XdpMode.NATIVE, options.drv_prog_id),
@@ -153,7 +137,7 @@ def _set_xdp(device: str | int, index: int, fd: int, flags: int, expected_fd: in
 
 def _xdp_problem(error: OSError, device: str | int) -> RuntimeProblem:
     if error.errno == errno.ENODEV:
-        return _no_such_device(device)
+        return no_such_device(device)
     if error.errno in (errno.EBUSY, errno.EEXIST):
         with suppress(RuntimeProblem):
             if found := xdp_attachment(device):
@@ -187,7 +171,7 @@ def tc_program_id(device: str | int, direction: Direction) -> int | None:
     if result in (-errno.ENOENT, -errno.EINVAL):  # no filter; no clsact, or no filter of this priority
         return None
     if result == -errno.ENODEV:
-        raise _no_such_device(device)
+        raise no_such_device(device)
     checked(result)
     return int(options.prog_id)
 
@@ -228,7 +212,7 @@ def _set_filter(route: Any, command: str, index: int, direction: Direction, prog
 
 def _tc_problem(error: OSError, device: str | int, direction: Direction) -> RuntimeProblem:
     if error.errno == errno.ENODEV:
-        return _no_such_device(device)
+        return no_such_device(device)
     if error.errno == errno.EEXIST:
         with suppress(RuntimeProblem, OSError):
             if found := tc_program_id(device, direction):
