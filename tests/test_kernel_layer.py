@@ -395,6 +395,26 @@ def test_the_program_at_fault_is_named_among_several() -> None:
             opened.program_fd("reads")
 
 
+def test_whoever_has_no_privilege_is_told_what_would_help() -> None:
+    data = compile_source(XDP)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setuid(65534)
+        try:
+            load_program(data, name="acl")
+        except RuntimeProblem as problem:
+            os.write(writing, f"{problem.name}|{problem.message}|{problem.help}".encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        name, message, help = said.read().split("|")
+    os.waitpid(pid, 0)
+    assert name == "no-privilege"
+    assert message == "cannot load `acl`: Operation not permitted (EPERM)"
+    assert "CAP_BPF" in help
+
+
 def test_nothing_keeps_a_descriptor() -> None:
     data, bad = compile_source(XDP), compile_source(REFUSED)
 

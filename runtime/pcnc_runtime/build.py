@@ -11,7 +11,6 @@ import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -98,6 +97,8 @@ def compile_sources(
 def _compile_all(clang: Clang, sources: Sequence[tuple[str, str]], include: Path | None) -> list[bytes]:
     if len(sources) < 2:
         return [_compile(clang, source, include) for source in sources]
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(min(len(sources), os.cpu_count() or 1)) as pool:
         return list(pool.map(lambda source: _compile(clang, source, include), sources))
 

@@ -134,7 +134,9 @@ class ObjectFile:
         with messages() as said:
             result = lib.bpf_map__reuse_fd(declared, fd)
         if result:
-            raise problem_from_errno(OSError(-result, ""), f"use map `{name}` ({'; '.join(said)})")
+            problem = problem_from_errno(OSError(-result, ""), f"use map `{name}` in `{self.name}`")
+            problem.log = "\n".join(said)
+            raise problem
 
     def resize_map(self, name: str, entries: int) -> None:
         """Has `load` create a declared map with another number of entries."""

@@ -11,7 +11,6 @@ import errno
 import os
 import struct
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pcnc_runtime.attach import Direction, XdpMode, attach_tc, attach_xdp, detach_tc, detach_xdp
@@ -44,6 +43,8 @@ def probe() -> tuple[Fact, ...]:
 
 def probe_attaching() -> tuple[Fact, ...]:
     """Tries what attaching needs: native XDP (on veth), generic XDP, TC. Takes about a third of a second."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(_probe_attaching_here).result()
 
