@@ -1,0 +1,178 @@
+"""The copies of bundles that a loaded service keeps, so that the originals may go, and the variants compiled since.
+
+A copy holds what a change of rules reads, and no more: the manifest without variants and rules, and each variant in a folder
+named after its shape. A folder is written beside and renamed, so what is there is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+from pcnc.manifest import Manifest, ManifestError, Variant, from_json, manifest_from_json, to_json
+from pcnc.shape import Shape
+from pcnc_runtime.bundle import MANIFEST, Bundle
+from pcnc_runtime.changes import SourceRecord
+from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
+from pcnc_runtime.records import broken, read_json, write_json
+
+_VARIANT = "variant.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVariant:
+    """A variant and the folder that holds its objects."""
+
+    key: str
+    variant: Variant
+    folder: Path
+
+    def read(self, path: str) -> bytes:
+        """An object, by the path that its plan names."""
+        return _read(self.folder / path)
+
+
+class StoredBundle:
+    """A copy of a bundle in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def digest(self) -> str:
+        """What names it."""
+        return self.folder.name
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest, without variants and without the rules of the file. RuntimeProblem `broken-record`."""
+        path = self.folder / MANIFEST
+        try:
+            return manifest_from_json(json.loads(_read(path)))
+        except (ManifestError, ValueError) as error:
+            raise broken(path, str(error)) from None
+
+    def read(self, path: str) -> bytes:
+        """The object of an entry program."""
+        return _read(self.folder / path)
+
+    def variant(self, key: str) -> StoredVariant:
+        """The variant of that key. RuntimeProblem `broken-record`."""
+        folder = self.folder / "variants" / key
+        try:
+            return StoredVariant(key, from_json(Variant, read_json(folder / _VARIANT), "variant"), folder)
+        except (ManifestError, FileNotFoundError) as error:
+            raise broken(folder / _VARIANT, str(error)) from None
+
+    def exact(self, shape: Shape) -> StoredVariant | None:
+        """The variant for just this shape."""
+        key = _key(shape)
+        return self.variant(key) if (self.folder / "variants" / key / _VARIANT).exists() else None
+
+    def covering(self, shape: Shape) -> StoredVariant:
+        """The smallest variant that runs rules of this shape right. RuntimeProblem `broken-bundle` where there is none."""
+        kept = [self.variant(key) for key in sorted(os.listdir(self.folder / "variants")) if not key.startswith(".")]
+        found = replace(self.manifest, variants=tuple(each.variant for each in kept)).variant_for(shape)
+        if found is None:
+            raise RuntimeProblem("broken-bundle", "the bundle has no code for rules like these", "build it again")
+        return next(each for each in kept if each.variant is found)
+
+    def add(self, variant: Variant, files: Mapping[str, bytes]) -> StoredVariant:
+        """Takes in a variant. RuntimeProblem `broken-bundle` where an object is missing."""
+        key = _key(variant.shape)
+        folder = self.folder / "variants" / key
+        if not folder.exists():
+            _write_folder(folder, _variant_files(variant, files))
+        return StoredVariant(key, variant, folder)
+
+
+def _key(shape: Shape) -> str:
+    return sha256(shape.key.encode()).hexdigest()[:16]
+
+
+def store_bundle(bundle: Bundle, folder: Path) -> StoredBundle:
+    """Copies a bundle into the folder of copies, unless it is there already."""
+    digest = sha256(json.dumps(to_json(bundle.manifest)).encode()).hexdigest()[:16]
+    copy = StoredBundle(folder / digest)
+    if not copy.folder.exists():
+        tables = tuple(replace(table, rules=()) for table in bundle.manifest.tables)
+        manifest = replace(bundle.manifest, tables=tables, variants=(), hashes=())
+        files = {MANIFEST: json.dumps(to_json(manifest), separators=(",", ":")).encode()}
+        files.update((entry.object, _object(bundle.files, entry.object)) for entry in manifest.entries)
+        for variant in bundle.manifest.variants:
+            where = f"variants/{_key(variant.shape)}"
+            files.update((f"{where}/{path}", content) for path, content in _variant_files(variant, bundle.files).items())
+        _write_folder(copy.folder, files)
+    return copy
+
+
+def _variant_files(variant: Variant, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    objects = {block.object: _object(files, block.object) for chain in variant.chains for block in chain.blocks}
+    return {_VARIANT: json.dumps(to_json(variant), separators=(",", ":")).encode(), **objects}
+
+
+def _object(files: Mapping[str, bytes], path: str) -> bytes:
+    parts = PurePosixPath(path)
+    if path not in files or parts.is_absolute() or ".." in parts.parts:
+        raise RuntimeProblem("broken-bundle", f"the bundle lacks {path}", "build it again")
+    return files[path]
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            for path, content in files.items():
+                target = beside / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+            os.rename(beside, folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        raise problem_from_errno(error, f"write {folder}") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise broken(path, error.strerror or str(error)) from None
+
+
+# ---- sources
+
+
+def store_source(source: SourceRecord | None, folder: Path) -> str:
+    """Keeps a source, and returns by what to find it again; empty where there is none."""
+    if source is None:
+        return ""
+    data = [source.path, source.text, source.service, source.hook]
+    digest = sha256(json.dumps(data).encode()).hexdigest()[:16]
+    path = folder / f"{digest}.json"
+    if not path.exists():
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_json(path, data)
+        except OSError as error:
+            raise problem_from_errno(error, f"write {path}") from None
+    return digest
+
+
+def stored_source(digest: str, folder: Path) -> SourceRecord | None:
+    """The source that was kept under this digest, None for none. RuntimeProblem `broken-record`."""
+    if not digest:
+        return None
+    path = folder / f"{digest}.json"
+    try:
+        return SourceRecord(*read_json(path))
+    except (TypeError, FileNotFoundError) as error:
+        raise broken(path, str(error)) from None

@@ -1,0 +1,249 @@
+"""What is written down of a loaded service, beside its pins: the state of the whole, and one record a generation.
+
+Files are compact JSON, written beside, synced and renamed, so that there is always an old or a new one, and never half.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pcnc.manifest import ChainName, Hook, rule_from_json, rule_to_json
+from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.live_rules import LiveRule
+
+FORMAT = 1
+Phase = Literal["loading", "loaded", "unloading"]
+What = Literal["load", "swap", "rules", "settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedAt:
+    """An entry program on a device, as it was put there. `added_qdisc`: the clsact qdisc is ours to remove."""
+
+    device: str
+    index: int
+    chain: ChainName
+    hook: Hook
+    mode: str
+    program_id: int
+    added_qdisc: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Totals of maps that are gone, by chain and reason, and by table and rule id (0: the default) as packets and bytes."""
+
+    reasons: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    rules: Mapping[str, Mapping[int, tuple[int, int]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A service as a whole.
+
+    `kept` are the generations that are kept, the live one first. While a change is under way `target` is what `kept` is going to
+    be; whether it came to that is decided by what the entry holds. `namespace` is the inode of the devices' network namespace.
+    """
+
+    name: str
+    phase: Phase
+    loaded: float
+    namespace: int
+    attachments: tuple[AttachedAt, ...]
+    kept: tuple[int, ...]
+    target: tuple[int, ...]
+    last: int
+    last_map: int
+    """The highest number given to a map of counts."""
+    next_ids: Mapping[str, int]
+    carried: Carried
+
+    @property
+    def mentioned(self) -> tuple[int, ...]:
+        """All generations that are kept, or going to be."""
+        return tuple(dict.fromkeys((*self.kept, *self.target)))
+
+
+@dataclass(frozen=True, slots=True)
+class TableRecord:
+    """A table of a generation: its rules, and the number and capacity of its map of counts (0: it counts nothing)."""
+
+    rules: tuple[LiveRule, ...]
+    counters: int = 0
+    capacity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRecord:
+    """A chain of a generation: the number of its map of verdicts, and what its entries mean."""
+
+    verdicts: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A generation: what it was made from and for. `settings` are those that an operator set; `variant` is a key of the bundle."""
+
+    number: int
+    bundle: str
+    source: str
+    variant: str
+    exact: bool
+    what: What
+    since: float
+    settings: Mapping[str, int]
+    tables: Mapping[str, TableRecord]
+    chains: Mapping[str, ChainRecord]
+
+
+# ---- files
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all, and sees it on its medium."""
+    beside = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes compact JSON, whole or not at all."""
+    write_file(path, json.dumps(data, separators=(",", ":")).encode())
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON. FileNotFoundError; RuntimeProblem `broken-record` where it is none."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise broken(path, str(error)) from None
+
+
+def broken(path: Path, reason: str) -> RuntimeProblem:
+    """The problem of a record that cannot be read."""
+    return RuntimeProblem("broken-record", f"{path} cannot be read: {reason}", "unload the service and load it anew")
+
+
+# ---- the state
+
+
+def write_state(path: Path, state: State) -> None:
+    """Writes the state of a service."""
+    attachments = [
+        [at.device, at.index, at.chain, at.hook, at.mode, at.program_id, int(at.added_qdisc)] for at in state.attachments
+    ]
+    data = {
+        "format": FORMAT,
+        "name": state.name,
+        "phase": state.phase,
+        "loaded": state.loaded,
+        "namespace": state.namespace,
+        "attachments": attachments,
+        "kept": state.kept,
+        "target": state.target,
+        "last": state.last,
+        "last_map": state.last_map,
+        "next_ids": dict(state.next_ids),
+        "reasons": {chain: dict(reasons) for chain, reasons in state.carried.reasons.items()},
+        "rules": {table: dict(rules) for table, rules in state.carried.rules.items()},
+    }
+    write_json(path, data)
+
+
+def read_state(path: Path) -> State | None:
+    """The state of a service, None where none is written. RuntimeProblem `broken-record`."""
+    try:
+        data = read_json(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        if data["format"] != FORMAT:
+            raise broken(path, f"it has format {data['format']}, this pcnc reads {FORMAT}")
+        return State(
+            name=data["name"],
+            phase=data["phase"],
+            loaded=data["loaded"],
+            namespace=data["namespace"],
+            attachments=tuple(
+                AttachedAt(device, index, chain, hook, mode, program, bool(added))
+                for device, index, chain, hook, mode, program, added in data["attachments"]
+            ),
+            kept=tuple(data["kept"]),
+            target=tuple(data["target"]),
+            last=data["last"],
+            last_map=data["last_map"],
+            next_ids=data["next_ids"],
+            carried=Carried(
+                data["reasons"],
+                {table: {int(id): (count[0], count[1]) for id, count in rules.items()} for table, rules in data["rules"].items()},
+            ),
+        )
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+        raise broken(path, repr(error)) from None
+
+
+# ---- generations
+
+
+def write_generation(path: Path, generation: Generation) -> None:
+    """Writes the record of a generation."""
+    data = {
+        "generation": generation.number,
+        "bundle": generation.bundle,
+        "source": generation.source,
+        "variant": generation.variant,
+        "exact": generation.exact,
+        "what": generation.what,
+        "since": generation.since,
+        "settings": dict(generation.settings),
+        "tables": {name: [table.counters, table.capacity, _rules(table)] for name, table in generation.tables.items()},
+        "chains": {name: [chain.verdicts, chain.reasons] for name, chain in generation.chains.items()},
+    }
+    write_json(path, data)
+
+
+def _rules(table: TableRecord) -> list[Any]:
+    return [[rule.id, rule.origin, rule.slot, rule.file_index, rule_to_json(rule.rule)] for rule in table.rules]
+
+
+def read_generation(path: Path) -> Generation:
+    """The record of a generation. RuntimeProblem `broken-record`, also where there is none."""
+    try:
+        data = read_json(path)
+        tables = {
+            name: TableRecord(
+                tuple(LiveRule(id, origin, rule_from_json(rule), slot, index) for id, origin, slot, index, rule in rules),
+                counters,
+                capacity,
+            )
+            for name, (counters, capacity, rules) in data["tables"].items()
+        }
+        return Generation(
+            number=data["generation"],
+            bundle=data["bundle"],
+            source=data["source"],
+            variant=data["variant"],
+            exact=data["exact"],
+            what=data["what"],
+            since=data["since"],
+            settings=data["settings"],
+            tables=tables,
+            chains={name: ChainRecord(verdicts, tuple(reasons)) for name, (verdicts, reasons) in data["chains"].items()},
+        )
+    except FileNotFoundError:
+        raise broken(path, "it is not there") from None
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+        raise broken(path, repr(error)) from None

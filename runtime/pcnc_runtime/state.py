@@ -1,0 +1,172 @@
+"""Where things of a loaded service lie, who may change them now, and what is written down of it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
+from pcnc_runtime.pins import bpffs
+from pcnc_runtime.records import Generation, State, read_generation, read_state, write_generation, write_state
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+_GENERATION = re.compile(r"g(\d+)")
+_WAIT = 30.0
+"""Seconds that a command waits for another one on the same service."""
+
+_BETWEEN_TRIES = 0.01
+
+
+def run_folder() -> Path:
+    """Where records are kept: $PCNC_RUN, else /run/pcnc. Like the pins, they do not outlive the machine."""
+    return Path(os.environ.get("PCNC_RUN") or "/run/pcnc")
+
+
+def check_name(name: str) -> None:
+    """RuntimeProblem `bad-name` unless it can name a service."""
+    if not _NAME.fullmatch(name):
+        help = "a letter first, then letters, digits, `-` and `_`, 32 at most"
+        raise RuntimeProblem("bad-name", f"`{name}` cannot name a service", help)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where everything of one service lies."""
+
+    name: str
+    folder: Path
+    pins: Path
+
+    @property
+    def state(self) -> Path:
+        """The state of the whole."""
+        return self.folder / "state.json"
+
+    @property
+    def bundles(self) -> Path:
+        """The copies of bundles, each a folder."""
+        return self.folder / "bundles"
+
+    @property
+    def sources(self) -> Path:
+        """The sources, each a file."""
+        return self.folder / "sources"
+
+    def record(self, generation: int) -> Path:
+        """The record of a generation."""
+        return self.folder / "generations" / f"{generation}.json"
+
+    def generation(self, generation: int) -> Path:
+        """The directory of a generation's pins."""
+        return self.pins / f"g{generation}"
+
+    def pinned_generations(self) -> tuple[int, ...]:
+        """The generations that have a directory of pins, whole or not."""
+        with suppress(FileNotFoundError):
+            return tuple(sorted(int(found[1]) for name in os.listdir(self.pins) if (found := _GENERATION.fullmatch(name))))
+        return ()
+
+    # ---- records
+
+    def read(self) -> State | None:
+        """The state, None where none is written."""
+        return read_state(self.state)
+
+    def write(self, state: State) -> None:
+        """Writes the state. RuntimeProblem where the file cannot be written."""
+        with _told(f"write {self.state}"):
+            write_state(self.state, state)
+
+    def read_record(self, generation: int) -> Generation:
+        """The record of a generation."""
+        return read_generation(self.record(generation))
+
+    def write_record(self, generation: Generation) -> None:
+        """Writes the record of a generation. RuntimeProblem where the file cannot be written."""
+        path = self.record(generation.number)
+        with _told(f"write {path}"):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_generation(path, generation)
+
+    def remove_files(self) -> None:
+        """Removes all records and copies."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def _told(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise problem_from_errno(error, doing) from None
+
+
+def place_of(name: str) -> Place:
+    """Where a service of this name lies, loaded or not. RuntimeProblem `bad-name`, `no-bpffs`, `no-privilege`."""
+    check_name(name)
+    return Place(name, run_folder() / name, bpffs() / "pcnc" / name)
+
+
+def names_with_records() -> tuple[str, ...]:
+    """Every name that something is written down of, sorted."""
+    try:
+        found = sorted(path.parent.name for path in run_folder().glob("*/state.json"))
+    except OSError as error:
+        raise problem_from_errno(error, f"read {run_folder()}") from None
+    return tuple(name for name in found if _NAME.fullmatch(name))
+
+
+@contextmanager
+def locked(name: str, wait: float = _WAIT) -> Iterator[None]:
+    """Keeps every other command that changes this service out, for as long as the block runs.
+
+    RuntimeProblem `busy` where another one is still at it after `wait` seconds. The kernel gives the lock back when its owner dies.
+    """
+    check_name(name)
+    path = run_folder() / f"{name}.lock"
+    with _told(f"lock {path}"):
+        run_folder().mkdir(mode=0o755, parents=True, exist_ok=True)
+        fd = _lock(path, time.monotonic() + wait)
+    if fd is None:
+        text = f"another command has been changing `{name}` for {wait:.0f} s"
+        raise RuntimeProblem("busy", text, "wait for it, or look for it with `fuser`")
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock(path: Path, deadline: float) -> int | None:
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever unloads removes the file: a lock on a file that has no name any more is none.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), os.stat(path)):
+                    return fd
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):
+                os.close(fd)
+                raise
+            if time.monotonic() > deadline:
+                os.close(fd)
+                return None
+            time.sleep(_BETWEEN_TRIES)
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def remove_lock(name: str) -> None:
+    """Removes the lock's file, by whoever holds it."""
+    (run_folder() / f"{name}.lock").unlink(missing_ok=True)
