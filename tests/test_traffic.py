@@ -13,7 +13,7 @@ import dpkt
 import pytest
 
 from bench.lab import Lab, Namespace
-from bench.traffic import Generator, Kind, Sink, Variation
+from bench.traffic import Generator, Kind, Sink, Variation, lossless_rate
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,6 +98,23 @@ def test_the_rate_can_change_while_it_runs(wire: tuple[Namespace, Namespace]) ->
         generator.set_rate(100_000)
         time.sleep(0.3)
         assert generator.stop() - slow > slow * 5
+
+
+def test_at_nine_tenths_of_the_lossless_rate_nothing_is_lost(wire: tuple[Namespace, Namespace]) -> None:
+    left, right = wire
+    with Sink(right, "eth0") as sink:
+        rate = lossless_rate(left, "eth0", frame(), lambda: sink.packets)
+        before = sink.packets
+        with Generator(left, "eth0", frame(), rate=0.9 * rate) as generator:
+            time.sleep(0.5)
+            sent = generator.stop()
+        assert sink.wait_for(before + sent) == before + sent
+        assert rate > 1_000
+
+
+def test_frames_that_never_arrive_are_no_rate(wire: tuple[Namespace, Namespace]) -> None:
+    with Sink(wire[1], "eth0"), pytest.raises(RuntimeError, match="loses frames"):
+        lossless_rate(wire[0], "eth0", frame(), lambda: 0, seconds=0.0005)
 
 
 def test_a_sink_behind_xdp_counts_what_passes(wire: tuple[Namespace, Namespace]) -> None:
