@@ -10,8 +10,7 @@ from pcnc.lower import lower
 from pcnc.optimise import optimise
 from pcnc.parse import parse, parse_prelude
 from pcnc.program import Program, Service
-from pcnc.resolve import resolve, table_schema
-from pcnc.rules import TableSchema
+from pcnc.resolve import resolve
 from pcnc.shape import Shape, shape_of
 from pcnc.source import Source
 
@@ -30,14 +29,9 @@ def check(source: Source) -> Checked:
     return Checked(program, warnings)
 
 
-def schemas(program: Program, service: Service) -> tuple[TableSchema, ...]:
-    """The tables of a service as rules see them."""
-    return tuple(table_schema(program, service, table) for table in service.tables)
-
-
-def shape_of_file(program: Program, service: Service) -> Shape:
+def shape_of_file(service: Service) -> Shape:
     """The shape of the rules that stand in the file."""
-    return shape_of(schemas(program, service), {table.name: table.rules for table in service.tables})
+    return shape_of(service.schemas, {table.name: table.rules for table in service.tables})
 
 
 def pipelines(program: Program, service: Service, shape: Shape, last: str | None = None) -> tuple[Pipeline, ...]:

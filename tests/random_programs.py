@@ -13,12 +13,12 @@ FIELDS: dict[str, tuple[tuple[str, str, bool], ...]] = {
     "vlan.inner": (("id", "12", True), ("priority", "3", True)),
     "arp": (("sender_ip", "ipv4", True), ("sender_mac", "mac", True), ("op", "arp_op", False)),
     "ipv4": (("src", "ipv4", True), ("dst", "ipv4", True), ("ttl", "8", True), ("dscp", "6", True), ("id", "16", True),
-             ("length", "16", False), ("proto", "ip_proto", False), ("checksum", "16", True), ("dont_fragment", "1", True)),
+             ("length", "16", False), ("proto", "ip_proto", False), ("checksum", "16", False), ("dont_fragment", "1", True)),
     "ipv6": (("src", "ipv6", True), ("dst", "ipv6", True), ("hop_limit", "8", True), ("flow_label", "20", True),
              ("traffic_class", "8", True)),
-    "tcp": (("sport", "16", True), ("dport", "16", True), ("seq", "32", True), ("window", "16", True), ("checksum", "16", True)),
-    "udp": (("sport", "16", True), ("dport", "16", True), ("checksum", "16", True)),
-    "l4": (("sport", "16", True), ("dport", "16", True), ("checksum", "16", True)),
+    "tcp": (("sport", "16", True), ("dport", "16", True), ("seq", "32", True), ("window", "16", True), ("checksum", "16", False)),
+    "udp": (("sport", "16", True), ("dport", "16", True), ("checksum", "16", False)),
+    "l4": (("sport", "16", True), ("dport", "16", True), ("checksum", "16", False)),
     "icmp": (("code", "8", True), ("id", "16", True), ("sequence", "16", True)),
     "icmpv6": (("code", "8", True), ("id", "16", True)),
 }  # fmt: skip
@@ -75,7 +75,7 @@ class ProgramWriter:
                 kinds = ["exact", "ternary", "range"] + (["prefix"] if type in ("ipv4", "ipv6") else [])
             else:
                 has_lpm = any(kind == "lpm" for _, _, kind in columns)
-                kinds = ["exact"] + (["lpm"] * 3 if type in ("ipv4", "ipv6", "mac", "16", "12") and not has_lpm else [])
+                kinds = ["exact"] + (["lpm"] * 3 if type in ("ipv4", "ipv6") and not has_lpm else [])
             columns.append((column, type, random.choice(kinds)))
         actions = ["drop", "next", "set_meta"] + (["pass"] if random.random() < 0.5 else [])
         if random.random() < 0.6:

@@ -137,6 +137,11 @@ def arguments_offset(block: TableBlock) -> int:
 
 
 def value_size(block: TableBlock, actions: Sequence[Action]) -> int:
-    """Bytes of a rule's value: the head, the match of a list's entry, and room for the longest arguments."""
-    longest = max((argument_layout(action.parameters).size for action in actions), default=0)
-    return arguments_offset(block) + longest + -longest % LARGEST_ALIGNMENT
+    """Bytes of a rule's value: the head, the match of a list's entry, and room for the longest arguments, as C rounds it."""
+    layouts = [argument_layout(action.parameters) for action in actions]
+    sizes = [4, *(8 for _ in range(classifier_of(block) == "list"))]
+    sizes += [member.size for layout in layouts for member in layout.members if not member.count]
+    alignment = min(max(sizes), LARGEST_ALIGNMENT)
+    union = max((layout.size for layout in layouts), default=0)
+    total = arguments_offset(block) + union
+    return total + -total % alignment

@@ -30,7 +30,7 @@ from pcnc.manifest import (
 )
 from pcnc.optimise import optimise
 from pcnc.program import ChainName, Program, Service
-from pcnc.resolve import table_schema
+from pcnc.rules import TableSchema
 from pcnc.shape import Shape
 from pcnc_ebpf.emit import EmittedChain, emit, render_entry
 from pcnc_ebpf.layout import (
@@ -220,7 +220,7 @@ def plan_manifest(
         source=program.source.path.replace("\\", "/").rsplit("/", 1)[-1],
         source_hash=sha256(program.source.text.encode()).hexdigest(),
         hook=hook,
-        tables=tuple(_table_entry(program, service, name) for name in (table.name for table in service.tables)),
+        tables=tuple(_table_entry(service, schema) for schema in service.schemas),
         configs=tuple(
             ConfigPlan(
                 config.name,
@@ -239,13 +239,10 @@ def plan_manifest(
     return manifest, code
 
 
-def _table_entry(program: Program, service: Service, name: str) -> TableEntry:
-    table = service.table(name)
+def _table_entry(service: Service, schema: TableSchema) -> TableEntry:
+    table = service.table(schema.name)
     default = table.default.span.text.strip() or table.default.action
-    rules = table.rules
-    return TableEntry(
-        table_schema(program, service, table), table.count_packets, table.count_bytes, default, rules, table.span.line
-    )
+    return TableEntry(schema, table.count_packets, table.count_bytes, default, table.rules, table.span.line)
 
 
 def _needs(entries: list[EntryPlan], variants: list[Variant]) -> tuple[str, ...]:

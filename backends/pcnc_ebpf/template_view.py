@@ -20,6 +20,7 @@ from pcnc_ebpf.layout import (
     storage,
 )
 from pcnc_ebpf.names import function_name, reason_constant
+from pcnc_ebpf.write_expression import bare
 from pcnc_ebpf.write_parser import ParserWriter
 from pcnc_ebpf.write_statements import INTERNAL, NEXT, TAIL_CALL, StatementWriter, end, source_comment
 
@@ -112,7 +113,7 @@ class BlockView:
         writer = StatementWriter(self._pipeline, self._frame, self._hook, "")
         return {
             "comment": source_comment(block.span),
-            "condition": writer.expressions.write(block.condition),
+            "condition": writer.expressions.condition(block.condition),
             "then": self._jump(block, "then"),
             "otherwise": self._jump(block, "else"),
             "reaches_next": False,
@@ -164,7 +165,7 @@ class BlockView:
                 "type": c_type(column.type.bits),
                 "kind": column.kind,
                 "bit": f"{1 << position:#x}",
-                "presence": writer.presence(column.headers) if column.headers else "",
+                "presence": bare(writer.presence(column.headers)) if column.headers else "",
                 "value": writer.expressions.write(column.value),
             }
             for position, column in enumerate(live_columns(block))
@@ -173,7 +174,8 @@ class BlockView:
     def _guard(self, block: TableBlock, writer: StatementWriter) -> str:
         """An absent field equals nothing: without every exact field there is nothing to look up."""
         exact = [column for column in live_columns(block) if column.kind != "lpm" and column.headers]
-        return " && ".join(dict.fromkeys(writer.presence(column.headers) for column in exact))
+        asked = list(dict.fromkeys(writer.presence(column.headers) for column in exact))
+        return bare(asked[0]) if len(asked) == 1 else " && ".join(asked)
 
     def _fill_key(self, block: TableBlock, writer: StatementWriter) -> list[str]:
         big_endian = classifier_of(block) == "lpm_trie"
@@ -188,7 +190,7 @@ class BlockView:
             if column.kind != "lpm":
                 lines.append(fill)
             elif column.headers:
-                lines += [f"if ({writer.presence(column.headers)}) {{", "\tkey.present = 1;", f"\t{fill}", "}"]
+                lines += [f"if ({bare(writer.presence(column.headers))}) {{", "\tkey.present = 1;", f"\t{fill}", "}"]
             else:
                 lines += ["key.present = 1;", fill]
         return lines

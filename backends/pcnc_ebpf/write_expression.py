@@ -31,6 +31,17 @@ from pcnc.types import Type
 from pcnc_ebpf.layout import c_type, storage
 
 
+def bare(text: str) -> str:
+    """A C expression without the parentheses, or the `!!( )`, around all of it."""
+    start = 3 if text.startswith("!!(") else 1 if text.startswith("(") else 0
+    depth = 1
+    for index in range(start, len(text) if start else 0):
+        depth += (text[index] == "(") - (text[index] == ")")
+        if depth == 0:
+            return text[start:-1] if index == len(text) - 1 else text
+    return text
+
+
 def constant(value: int, type: Type) -> str:
     """A literal of that type: decimal where small, hexadecimal where people read bits."""
     if storage(type.bits) == 16:
@@ -48,6 +59,10 @@ class ExpressionWriter:
     field: Callable[[FieldRef], str]
     presence: Callable[[tuple[str, ...]], str]
     locals: Mapping[str, str]
+
+    def condition(self, expression: Expression) -> str:
+        """The C expression without the parentheses around all of it, for `if (…)`."""
+        return bare(self.write(expression))
 
     def write(self, expression: Expression) -> str:
         """The C expression, in parentheses where it is more than one operand."""

@@ -6,6 +6,10 @@ from pcnc.program import Field
 from pcnc_ebpf.layout import c_type
 
 
+_WHOLE = (2, 4, 6, 8, 16)
+"""Sizes for which `pcnc_block.h` has a load and a store."""
+
+
 def _covering(field: Field) -> tuple[int, int, int]:
     """First byte, number of bytes, and how far the value stands left of the last bit of those bytes."""
     first = field.offset // 8
@@ -27,7 +31,7 @@ def read_field(field: Field, at: str) -> str:
 def _load(at: str, first: int, count: int) -> str:
     if count == 1:
         return f"{at}[{first}]"
-    if count in (2, 4, 8, 16):
+    if count in _WHOLE:
         return f"pcnc_load{count * 8}({at} + {first})"
     head = 1 << (count.bit_length() - 1)
     rest = count - head
@@ -51,11 +55,12 @@ def write_field(field: Field, at: str, value: str) -> list[str]:
 def _store(at: str, first: int, count: int, value: str) -> list[str]:
     if count == 1:
         return [f"{at}[{first}] = {value};"]
-    if count in (2, 4, 8, 16):
+    if count in _WHOLE:
         return [f"pcnc_store{count * 8}({at} + {first}, {value});"]
     head = 1 << (count.bit_length() - 1)
     rest = count - head
-    return _store(at, first, head, f"{value} >> {rest * 8}") + _store(at, first + head, rest, value)
+    upper, lower = f"({c_type(head * 8)})({value} >> {rest * 8})", f"({c_type(rest * 8)}){value}"
+    return _store(at, first, head, upper) + _store(at, first + head, rest, lower)
 
 
 def bytes_around(field: Field) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from pcnc.rules import Interval, MaskedValue
 from pcnc_ebpf.frame import Frame
 from pcnc_ebpf.layout import c_type, identifier
 from pcnc_ebpf.names import offset_member, present_bit
-from pcnc_ebpf.write_expression import ExpressionWriter
+from pcnc_ebpf.write_expression import ExpressionWriter, bare
 from pcnc_ebpf.write_fields import read_field
 from pcnc_ebpf.write_statements import MALFORMED, end, source_comment
 
@@ -114,7 +114,7 @@ class ParserWriter:
         for ref in used:
             field = instance.field(ref.name)
             declare = "" if ref in self._shared else f"const {c_type(field.type.bits)} "
-            body.append(f"{declare}{_variable(ref)} = {self._value(ref, instance)};")
+            body.append(f"{declare}{_variable(ref)} = {bare(self._value(ref, instance))};")
         size = str(instance.length)
         if instance.size is not None:
             size = "size"
@@ -131,7 +131,7 @@ class ParserWriter:
             if instance.extent is not None:
                 body += ["if (extent < limit - offset)", "\tlimit = offset + extent;"]
             if instance.opaque is not None:
-                body += [f"if ({expressions.write(instance.opaque)})", "\tgoto done;"]
+                body += [f"if ({expressions.condition(instance.opaque)})", "\tgoto done;"]
             beside = self._may_lie_beside(instance)
             body.append(f"offset += beside ? 0 : {size};" if beside else f"offset += {size};")
             for child, condition in children:
@@ -139,7 +139,7 @@ class ParserWriter:
                 if condition is None:
                     body.append(f"goto {target};")
                     break
-                body += [f"if ({expressions.write(condition)})", f"\tgoto {target};"]
+                body += [f"if ({expressions.condition(condition)})", f"\tgoto {target};"]
         if self._leaves_early() and not (body and body[-1].startswith("goto ")) and instance.name != self._parsed[-1]:
             body.append("goto done;")
         return [*lines, *("\t" + line for line in body), "}"]
@@ -191,7 +191,7 @@ class ParserWriter:
         for field in instance.fields:
             ref = FieldRef(instance.name, field.name)
             if ref in needs.fields:
-                lines.append(f"frame->{self._frame.slot(ref)} = {self._value(ref, instance)};")
+                lines.append(f"frame->{self._frame.slot(ref)} = {bare(self._value(ref, instance))};")
         return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
+from pcnc.blocks import verdicts_of
 from pcnc.checksums import IPV4, CoveringSum, covering
 from pcnc.graph import Pipeline
 from pcnc.program import (
@@ -24,7 +25,7 @@ from pcnc.source import Span
 from pcnc_ebpf.frame import Frame
 from pcnc_ebpf.layout import c_type
 from pcnc_ebpf.names import Names, offset_member, present_bit, reason_constant
-from pcnc_ebpf.write_expression import ExpressionWriter
+from pcnc_ebpf.write_expression import ExpressionWriter, bare
 from pcnc_ebpf.write_fields import bytes_around, read_field, write_field
 
 INTERNAL = "drop: internal"
@@ -77,7 +78,7 @@ class StatementWriter:
         for index, statement in enumerate(body):
             match statement:
                 case Let(name=name, value=value, span=span):
-                    if _is_read(name, body[index + 1 :]):
+                    if self._is_read(name, body[index + 1 :]):
                         written = self.expressions.write(value)
                         self._locals = {**self._locals, name: self._names.take(name)}
                         lines += [source_comment(span), f"const {c_type(value.type.bits)} {self._locals[name]} = {written};"]
@@ -86,21 +87,25 @@ class StatementWriter:
                 case AssignField():
                     lines += self._assign(statement)
                 case If(condition=condition, then=then, otherwise=otherwise, span=span):
-                    lines += [source_comment(span), f"if ({self.expressions.write(condition)}) {{"]
+                    lines += [source_comment(span), f"if ({self.expressions.condition(condition)}) {{"]
                     lines += self._nested(then)
                     if otherwise:
                         lines += ["} else {", *self._nested(otherwise)]
                     lines.append("}")
                 case Verdict(kind=kind):
                     lines.append(self._verdict(kind))
-                    return lines
                 case CallAction(action=name, arguments=arguments):
                     action = self._pipeline.service.action(name)
                     values = [self.expressions.write(argument) for argument in arguments]
                     lines += self.call(action, values)
                 case _:
                     assert_never(statement)
+            if self._ends(statement):
+                break
         return lines
+
+    def _ends(self, statement: Statement) -> bool:
+        return None not in verdicts_of((statement,), self._pipeline.service)
 
     def _nested(self, body: tuple[Statement, ...]) -> list[str]:
         outer = self._locals
@@ -116,7 +121,7 @@ class StatementWriter:
         inner: Mapping[str, str] = {
             parameter.name: self._names.take(parameter.name)
             for parameter in action.parameters
-            if _is_read(parameter.name, action.body)
+            if self._is_read(parameter.name, action.body)
         }
         lines = [source_comment(action.span), "{"]
         for parameter, value in zip(action.parameters, values, strict=True):
@@ -133,6 +138,28 @@ class StatementWriter:
             return "goto next;"
         return end(f"{kind}: {self._place}")
 
+    def _is_read(self, name: str, body: tuple[Statement, ...]) -> bool:
+        """Whether a local is read in what is written of these statements (names are unique inside a body)."""
+        for index, statement in enumerate(body):
+            match statement:
+                case Let(name=other, value=value):
+                    found = reads_local(value, name) and self._is_read(other, body[index + 1 :])
+                case AssignMeta(value=value) | AssignField(value=value):
+                    found = reads_local(value, name)
+                case If(condition=condition, then=then, otherwise=otherwise):
+                    found = reads_local(condition, name) or self._is_read(name, then) or self._is_read(name, otherwise)
+                case CallAction(arguments=arguments):
+                    found = any(reads_local(argument, name) for argument in arguments)
+                case Verdict():
+                    found = False
+                case _:
+                    assert_never(statement)
+            if found:
+                return True
+            if self._ends(statement):
+                return False
+        return False
+
     # ---- assignments to header fields
 
     def _assign(self, statement: AssignField) -> list[str]:
@@ -145,7 +172,7 @@ class StatementWriter:
             if len(members) == 1:
                 lines += ["\t" + line for line in inner]
             else:
-                guard = f"if ({self.presence((member,))})" if index < len(members) - 1 else ""
+                guard = f"if ({bare(self.presence((member,)))})" if index < len(members) - 1 else ""
                 lines.append("\t" + " ".join(part for part in ("} else" if index else "", guard, "{") if part))
                 lines += ["\t\t" + line for line in inner]
         if len(members) > 1:
@@ -217,29 +244,10 @@ class StatementWriter:
             lines += self._update_sum(held, further, after)
         if covered.same_header:
             return lines
-        return [f"if ({self.presence((covered.holder,))}) {{", *("\t" + line for line in lines), "}"]
+        return [f"if ({bare(self.presence((covered.holder,)))}) {{", *("\t" + line for line in lines), "}"]
 
     def _sum_now(self, at: str, place: int) -> str:
         return f"pcnc_sum_at(ctx, {at} + {place})"
-
-
-def _is_read(name: str, body: tuple[Statement, ...]) -> bool:
-    """Whether a local is read in these statements (names are unique inside a body)."""
-    for statement in body:
-        match statement:
-            case Let(value=value) | AssignMeta(value=value) | AssignField(value=value):
-                found = reads_local(value, name)
-            case If(condition=condition, then=then, otherwise=otherwise):
-                found = reads_local(condition, name) or _is_read(name, then) or _is_read(name, otherwise)
-            case CallAction(arguments=arguments):
-                found = any(reads_local(argument, name) for argument in arguments)
-            case Verdict():
-                found = False
-            case _:
-                assert_never(statement)
-        if found:
-            return True
-    return False
 
 
 def reads_local(expression: Expression, name: str) -> bool:

@@ -3,6 +3,11 @@
 #ifndef PCNC_BLOCK_H
 #define PCNC_BLOCK_H
 
+/* A program may well ask what is always true, or say a thing twice. */
+#pragma clang diagnostic ignored "-Wtautological-compare"
+#pragma clang diagnostic ignored "-Wtautological-constant-out-of-range-compare"
+#pragma clang diagnostic ignored "-Wparentheses-equality"
+
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -11,6 +16,7 @@ typedef unsigned long long u64;
 typedef unsigned __int128 u128 __attribute__((aligned(8)));
 
 #define SEC(name) __attribute__((section(name), used))
+#define UNUSED __attribute__((unused))
 #define INLINE static inline __attribute__((always_inline))
 #define __uint(name, value) int(*name)[value]
 #define __type(name, value) typeof(value) *name
@@ -109,13 +115,29 @@ INLINE void pcnc_count(void *counters, u32 slot, u32 bytes)
 /* What lies further back than this is not parsed; the verifier wants to know that offsets end somewhere. */
 #define PCNC_FARTHEST 65000u
 
+/* Where the frame begins and ends. In assembly, since the verifier takes only a load into a whole register for a pointer,
+ * and after some helpers the frame lies elsewhere: the compiler must neither narrow this load nor keep its result. */
+INLINE u8 *pcnc_start(struct pcnc_context *ctx)
+{
+	u64 start;
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(start) : "r"(ctx), "i"(__builtin_offsetof(struct pcnc_context, data)));
+	return (u8 *)start;
+}
+
+INLINE u8 *pcnc_finish(struct pcnc_context *ctx)
+{
+	u64 end;
+	asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(end) : "r"(ctx), "i"(__builtin_offsetof(struct pcnc_context, data_end)));
+	return (u8 *)end;
+}
+
 /* The frame's length in bytes, a VLAN tag that the kernel keeps beside it included. */
 INLINE u32 pcnc_length(struct pcnc_context *ctx)
 {
 #ifdef PCNC_TC
 	return ctx->len + (ctx->vlan_present ? 4 : 0);
 #else
-	return ctx->data_end - ctx->data;
+	return (u32)(pcnc_finish(ctx) - pcnc_start(ctx));
 #endif
 }
 
@@ -125,7 +147,7 @@ INLINE u32 pcnc_reach(struct pcnc_context *ctx)
 #ifdef PCNC_TC
 	return ctx->len;
 #else
-	return ctx->data_end - ctx->data;
+	return (u32)(pcnc_finish(ctx) - pcnc_start(ctx));
 #endif
 }
 
@@ -135,15 +157,19 @@ INLINE u8 *pcnc_bytes(struct pcnc_context *ctx, u32 offset, u32 size)
 	u8 *start, *end;
 	if (offset > PCNC_FARTHEST)
 		return 0;
-	start = (u8 *)(long)ctx->data + offset;
-	end = (u8 *)(long)ctx->data_end;
+	start = pcnc_start(ctx) + offset;
+	/* the verifier checks this very pointer: it must not be computed a second time */
+	asm volatile("" : "+r"(start));
+	end = pcnc_finish(ctx);
 	if (start + size <= end)
 		return start;
 #ifdef PCNC_TC
 	if (bpf_skb_pull_data(ctx, offset + size))
 		return 0;
-	start = (u8 *)(long)ctx->data + offset;
-	end = (u8 *)(long)ctx->data_end;
+	start = pcnc_start(ctx) + offset;
+	/* the verifier checks this very pointer: it must not be computed a second time */
+	asm volatile("" : "+r"(start));
+	end = pcnc_finish(ctx);
 	if (start + size <= end)
 		return start;
 #endif
@@ -152,10 +178,16 @@ INLINE u8 *pcnc_bytes(struct pcnc_context *ctx, u32 offset, u32 size)
 
 INLINE u16 pcnc_load16(const u8 *at) { return __builtin_bswap16(*(const u16 *)at); }
 INLINE u32 pcnc_load32(const u8 *at) { return __builtin_bswap32(*(const u32 *)at); }
+INLINE u64 pcnc_load48(const u8 *at) { return (u64)pcnc_load16(at) << 32 | pcnc_load32(at + 2); }
 INLINE u64 pcnc_load64(const u8 *at) { return __builtin_bswap64(*(const u64 *)at); }
 INLINE u128 pcnc_load128(const u8 *at) { return (u128)pcnc_load64(at) << 64 | pcnc_load64(at + 8); }
 INLINE void pcnc_store16(u8 *at, u16 value) { *(u16 *)at = __builtin_bswap16(value); }
 INLINE void pcnc_store32(u8 *at, u32 value) { *(u32 *)at = __builtin_bswap32(value); }
+INLINE void pcnc_store48(u8 *at, u64 value)
+{
+	pcnc_store16(at, (u16)(value >> 32));
+	pcnc_store32(at + 2, (u32)value);
+}
 INLINE void pcnc_store64(u8 *at, u64 value) { *(u64 *)at = __builtin_bswap64(value); }
 INLINE void pcnc_store128(u8 *at, u128 value)
 {

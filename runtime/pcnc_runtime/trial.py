@@ -1,0 +1,162 @@
+"""Trying compiled programs without attaching them: packets go through them by BPF_PROG_TEST_RUN, and every count can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from pcnc.manifest import ChainName, ChainPlan, Hook, Manifest, Variant
+from pcnc.rules import Pattern, Rule
+from pcnc.shape import Shape, shape_of
+from pcnc_runtime.encode import encode_rules, encode_settings
+from pcnc_runtime.kernel_maps import KernelMap, MapFlag, MapType, create_map
+from pcnc_runtime.objects import ObjectFile
+from pcnc_runtime.programs import Program, run_program
+
+Verdict = Literal["drop", "pass", "next"]
+
+CompileShape = Callable[[Shape], tuple[Variant, Mapping[str, bytes]]]
+"""Compiles the service for a shape: the variant, and the objects by the paths that its plan names."""
+
+_CODES: dict[Hook, dict[int, Verdict]] = {"xdp": {1: "drop", 2: "next"}, "tc": {2: "drop", 0: "pass", 0xFFFFFFFF: "next"}}
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOutcome:
+    """What compiled programs did to a frame; `reason` is the counter that moved."""
+
+    verdict: Verdict
+    frame: bytes
+    reason: str
+
+
+class Trial:
+    """One service in the kernel, attached to nothing. Each change of the rules compiles and loads what they need anew."""
+
+    def __init__(self, manifest: Manifest, compile_shape: CompileShape) -> None:
+        self._manifest = manifest
+        self._compile = compile_shape
+        self._rules: dict[str, tuple[Rule, ...]] = {table.schema.name: () for table in manifest.tables}
+        self._settings: dict[str, int] = {}
+        self._slots: dict[tuple[str, tuple[Pattern, ...]], int] = {}
+        self._counters: dict[str, KernelMap] = {}
+        self._loaded = ExitStack()
+        self._kept = ExitStack()
+        self._chains: dict[str, _LoadedChain] | None = None
+
+    def __enter__(self) -> Self:
+        for table in self._manifest.tables:
+            if table.count_packets or table.count_bytes:
+                name = table.schema.name
+                room = table.schema.size + 1
+                self._counters[name] = self._kept.enter_context(create_map(MapType.PERCPU_ARRAY, 4, 16, room, name="counters"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loaded.close()
+        self._kept.close()
+
+    def set_rules(self, table: str, rules: Sequence[Rule]) -> None:
+        """Replaces all rules of a table. A rule with the same match as one before keeps its counts."""
+        self._rules[table] = tuple(rules)
+        self._chains = None
+
+    def set_config(self, name: str, value: int) -> None:
+        """Changes a setting."""
+        self._settings[name] = value
+        self._chains = None
+
+    def send(self, chain: ChainName, frame: bytes) -> tuple[Verdict, bytes]:
+        """Runs a frame through a chain; the verdict, and the frame as it left."""
+        outcome = self.run(chain, frame)
+        return outcome.verdict, outcome.frame
+
+    def run(self, chain: ChainName, frame: bytes) -> TrialOutcome:
+        """The same with the reason. OSError where the kernel refuses the frame (it wants 14 bytes at least)."""
+        if self._chains is None:
+            self._chains = self._load()
+        return self._chains[chain].run(frame)
+
+    def counter(self, table: str, rule: int, unit: Literal["packets", "bytes"]) -> int:
+        """What a table's rule (from 1), or its default (0), has counted. LookupError where there is none."""
+        slot = 0
+        if rule:
+            if rule > len(self._rules[table]):
+                raise LookupError(f"{table} has no rule {rule}")
+            slot = self._slot(table, self._rules[table][rule - 1])
+        counted = self._counters[table].sum_per_cpu(slot)
+        if counted is None:
+            raise LookupError(f"{table} has no counter {slot}")
+        return counted[0 if unit == "packets" else 1]
+
+    def _slot(self, table: str, rule: Rule) -> int:
+        taken = sum(1 for name, _ in self._slots if name == table)
+        return self._slots.setdefault((table, rule.matches), taken + 1)
+
+    def _load(self) -> dict[str, _LoadedChain]:
+        self._loaded.close()
+        shape = shape_of(self._manifest.schemas, self._rules)
+        variant, objects = self._compile(shape)
+        with ExitStack() as making:
+            maps: dict[str, KernelMap] = {f"{table}_counters": counters for table, counters in self._counters.items()}
+            for plan in variant.tables:
+                schema = self._manifest.table(plan.table).schema
+                rules = [(rule, self._slot(plan.table, rule)) for rule in self._rules[plan.table]]
+                entries = encode_rules(plan, schema, rules)
+                kind, flags = MAP_OF_CLASSIFIER[plan.classifier]
+                made = create_map(kind, plan.key_size, plan.value_size, max(1, len(rules)), flags=flags, name="rules")
+                maps[f"{plan.table}_rules"] = making.enter_context(made)
+                if entries.count:
+                    made.update_batch(entries.keys, entries.values, entries.count)
+            settings = encode_settings(self._manifest.config_size, self._manifest.configs, self._settings)
+            loaded = {plan.chain: _LoadedChain(making, plan, maps, objects, settings) for plan in variant.chains}
+            self._loaded = making.pop_all()
+        return loaded
+
+
+MAP_OF_CLASSIFIER = {
+    "hash": (MapType.HASH, MapFlag.RDONLY_PROG),
+    "lpm_trie": (MapType.LPM_TRIE, MapFlag.NO_PREALLOC | MapFlag.RDONLY_PROG),
+    "list": (MapType.ARRAY, MapFlag.RDONLY_PROG),
+}
+
+
+class _LoadedChain:
+    def __init__(
+        self, stack: ExitStack, plan: ChainPlan, tables: Mapping[str, KernelMap], objects: Mapping[str, bytes], settings: bytes
+    ) -> None:
+        self._plan = plan
+        self._verdicts = stack.enter_context(create_map(MapType.PERCPU_ARRAY, 4, 8, len(plan.reasons), name="verdicts"))
+        blocks = stack.enter_context(create_map(MapType.PROG_ARRAY, 4, 4, len(plan.blocks), name="blocks"))
+        maps = {**tables, "verdicts": self._verdicts, "blocks": blocks}
+        if plan.frame_size:
+            maps["frames"] = stack.enter_context(create_map(MapType.PERCPU_ARRAY, 4, plan.frame_size, 1, name="frames"))
+        self._programs: list[Program] = []
+        for block in plan.blocks:
+            with ObjectFile(objects[block.object], block.name) as opened:
+                for declared in opened.declared_maps:
+                    if declared.name == ".rodata.config":
+                        opened.set_value(declared.name, settings)
+                    elif not declared.internal:
+                        opened.use_map(declared.name, maps[declared.name].fd)
+                opened.load()
+                program = stack.enter_context(opened.take_program(block.function))
+            blocks.set_slot(block.slot, program.fd)
+            self._programs.append(program)
+
+    def run(self, frame: bytes) -> TrialOutcome:
+        before = self._count()
+        result = run_program(self._programs[0].fd, frame)
+        moved = [reason for reason, then, now in zip(self._plan.reasons, before, self._count(), strict=True) if now != then]
+        verdict = _CODES[self._plan.hook].get(result.verdict)
+        reason = moved[0] if len(moved) == 1 else f"{len(moved)} counters moved"
+        if verdict == "next" and reason.startswith("pass"):
+            verdict = "pass"
+        if verdict is None:
+            raise ValueError(f"the program returned {result.verdict}")
+        return TrialOutcome(verdict, result.packet if verdict != "drop" else frame, reason)
+
+    def _count(self) -> list[int]:
+        return [(self._verdicts.sum_per_cpu(index) or (0,))[0] for index in range(len(self._plan.reasons))]
