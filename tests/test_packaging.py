@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
+from shutil import copy, copytree, ignore_patterns
 from zipfile import ZipFile
 
 import pytest
@@ -15,34 +18,29 @@ import pcnc
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"pcnc": ROOT, "pcnc_grammar": ROOT / "grammar", "pcnc_ebpf": ROOT / "backends", "pcnc_runtime": ROOT / "runtime"}
+FIREWALL = str(ROOT / "examples" / "firewall.pcn")
 
-pytestmark = pytest.mark.text
+STARTER = """
+import sys
+site = sys.argv.pop(1)
+sys.path.insert(0, site)
+import pcnc.cli
+assert pcnc.__file__.startswith(site)
+pcnc.cli.main()
+"""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
-    """A wheel built from a copy of the tracked tree's packages, so that nothing of an earlier build gets in."""
-    source = tmp_path_factory.mktemp("source")
+    """A wheel built from a copy of the packages, so that nothing of an earlier build gets in."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        (source / name).write_bytes((ROOT / name).read_bytes())
+        copy(ROOT / name, source)
     for package, parent in PACKAGES.items():
-        for path in files_of(parent / package):
-            copy = source / path.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
-    out = tmp_path_factory.mktemp("wheel")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        str(out),
-        str(source),
-    ]
+        folder = parent / package
+        copytree(folder, source / folder.relative_to(ROOT), ignore=ignore_patterns("__pycache__"))
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out)]
+    command = [sys.executable, "-m", "pip", "wheel", *options, str(source)]
     built = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert built.returncode == 0, built.stderr
     (path,) = out.glob("pcnc-*.whl")
@@ -81,3 +79,34 @@ def test_the_wheel_says_what_it_is(wheel: ZipFile) -> None:
     assert read["License-Expression"] == "Apache-2.0"
     assert read["Requires-Python"] == ">=3.11"
     assert metadata(wheel, "licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.fixture
+def installed(wheel: ZipFile, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command as the wheel alone brings it, from an empty folder, with nothing in the user's cache."""
+    site, folder = tmp_path / "site", tmp_path / "elsewhere"
+    folder.mkdir()
+    wheel.extractall(site)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        command = [sys.executable, "-c", STARTER, str(site), *arguments]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+@pytest.mark.text
+def test_the_installed_command_checks_a_file_from_any_folder(installed: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = installed("check", FIREWALL)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.clang
+def test_the_installed_command_builds_a_bundle_from_any_folder(
+    installed: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    done = installed("build", FIREWALL, "-o", "bundle")
+    assert (done.returncode, done.stderr) == (0, "")
+    made = {path.suffix for path in (tmp_path / "elsewhere" / "bundle").rglob("*")}
+    assert {".c", ".o", ".json"} <= made
