@@ -323,7 +323,7 @@ class _Builder:
             if word.text not in _COVERS:
                 self.found.add(problems.bad_checksum_clause(f"a checksum does not cover `{word.text}`", word.span))
             elif word.text in words[:place]:
-                self.found.add(problems.bad_checksum_clause(f"`{word.text}` stands here twice", word.span))
+                self.found.add(problems.given_twice(word.text, word.span))
         self.choosing.add((written.name.text, clause.field.text))
         return Checksum(clause.field.text, "header" in words, "payload" in words, "pseudo" in words, clause.optional)
 
@@ -374,7 +374,7 @@ def _either(written: syntax.EitherDeclaration, builder: _Builder, headers: Heade
             return None
         for instance in instances:
             if instance.name in members:
-                found.add(problems.bad_either(name, f"`{identifier.text}` stands here twice", identifier.span))
+                found.add(problems.given_twice(identifier.text, identifier.span))
                 return None
             together = [member for member in members if worlds.holding(member) & worlds.holding(instance.name)]
             if together:

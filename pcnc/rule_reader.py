@@ -153,6 +153,8 @@ class _Reader:
     def _part(self, part: str, place: int, patterns: list[Pattern]) -> None:
         """`l4.dport=22..25`, or in a table of one column `22..25`."""
         name, equals, value = part.partition("=")
+        if not part.strip():
+            raise self._bad(lambda span: problems.malformed_rule("a match is missing between commas", span), part, place)
         if equals:
             column = self.columns.get(name.strip())
             if column is None:
@@ -162,15 +164,13 @@ class _Reader:
             value_place = place + len(name) + 1
         elif self.single:
             column, value, value_place = 0, part, place
-        elif not part.strip():
-            raise self._bad(lambda span: problems.malformed_rule("a match is missing between commas", span), part, place)
         else:
             known = tuple(self.columns)
             raise self._bad(lambda span: problems.column_name_missing(self.schema.name, span, known), part, place)
         written = value.strip()
         if patterns[column] is not None:
             label = self.schema.columns[column].name
-            raise self._bad(lambda span: problems.duplicate_column(label, span), part, place)
+            raise self._bad(lambda span: problems.given_twice(label, span), part, place)
         cache = self.patterns[column]
         if written in cache:
             patterns[column] = cache[written]
@@ -193,6 +193,8 @@ class _Reader:
             known = tuple(action.name for action in self.schema.actions)
             raise self._bad(lambda span: problems.action_not_in_table(name, self.schema.name, span, known), text, offset)
         arguments = written.split(",") if written and written.strip() else []
+        if len(arguments) > 1 and not arguments[-1].strip():
+            arguments.pop()
         if len(arguments) != len(action.parameters):
             wanted = ", ".join(f"{parameter.name}: {parameter.type}" for parameter in action.parameters)
             raise self._bad(lambda span: problems.wrong_argument_count(name, wanted, len(arguments), span), text, offset)

@@ -36,7 +36,7 @@ _BITS = {"ipv4": 32, "ipv6": 128}
 
 
 def read_value(text: str, type: Type, names: Mapping[str, int]) -> int:
-    """A literal of that type, or one of the names; raises BadValue."""
+    """A literal of that type, one of the names, or numbers joined by `|`; raises BadValue."""
     if text in names:
         value = names[text]
         if value > type.maximum:
@@ -57,9 +57,20 @@ def read_value(text: str, type: Type, names: Mapping[str, int]) -> int:
             case "bool":
                 return ("false", "true").index(text)
     except ValueError as error:
+        if type.format in ("decimal", "enum") and "|" in text:
+            return _joined(text, type, names)
         raise BadValue(_why(text, type, names, str(error))) from None
     if value > type.maximum:
         raise BadValue(partial(problems.value_does_not_fit, value, type))
+    return value
+
+
+def _joined(text: str, type: Type, names: Mapping[str, int]) -> int:
+    """`syn|ack`, `(syn | ack)`."""
+    inner = text[1:-1] if text.startswith("(") and text.endswith(")") else text
+    value = 0
+    for part in inner.split("|"):
+        value |= read_value(part.strip(), type, names)
     return value
 
 

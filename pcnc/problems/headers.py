@@ -53,11 +53,13 @@ def header_without_parent(name: str, root: str, span: Span) -> Diagnostic:
 def header_not_whole_bytes(name: str, bits: int, span: Span) -> Diagnostic:
     """Fields that do not end on a byte."""
     missing = -bits % 8
+    if not bits:
+        return Diagnostic("header-not-whole-bytes", f"header `{name}` has no fields", span)
     return Diagnostic(
         "header-not-whole-bytes",
         f"the fields of `{name}` take {bits} bits, which is not a whole number of bytes",
         span,
-        help=f"`_: u{missing}` fills it up" if bits else "a header has at least one field",
+        help=f"`_: u{missing}` fills it up",
     )
 
 
@@ -102,7 +104,7 @@ def bad_either(name: str, reason: str, span: Span, notes: tuple[Note, ...] = ())
 
 
 def bad_enum(name: str, reason: str, span: Span) -> Diagnostic:
-    """An enum over a type that is no number, or without members."""
+    """An enum over a type that is no number."""
     return Diagnostic("bad-enum", f"enum `{name}` {reason}", span)
 
 

@@ -10,6 +10,7 @@ from pcnc.source import Span
 __all__ = [
     "duplicate_chain",
     "duplicate_name",
+    "given_twice",
     "no_chain",
     "no_service",
     "not_a_value",
@@ -53,7 +54,7 @@ def unknown_name(name: str, span: Span, known: Iterable[str], help: str = "") ->
         f"there is no `{name}` here",
         span,
         label="not a header, constant, setting, meta, let or parameter",
-        help=help or did_you_mean(name, known),
+        help=did_you_mean(name, known) or help,
     )
 
 
@@ -72,11 +73,13 @@ def unknown_field(owner: str, name: str, span: Span, known: Iterable[str]) -> Di
 
 def unknown_type(name: str, span: Span, known: Iterable[str]) -> Diagnostic:
     """A type that is neither built in nor an enum."""
+    is_number = name.lstrip("uint").isdigit() or name in ("int", "uint")
+    nearest = "" if is_number else did_you_mean(name, known)
     return Diagnostic(
         "unknown-type",
         f"there is no type `{name}`",
         span,
-        help=did_you_mean(name, known) or "types are bool, u1 to u64, ipv4_addr, ipv6_addr, mac_addr, duration and enums",
+        help=nearest or "types are bool, u1 to u64, ipv4_addr, ipv6_addr, mac_addr, duration and enums",
     )
 
 
@@ -135,6 +138,11 @@ def duplicate_name(name: str, span: Span, earlier: Span | None) -> Diagnostic:
         label="declared again",
         notes=(Note("the earlier declaration is here", earlier),) if earlier else (),
     )
+
+
+def given_twice(name: str, span: Span) -> Diagnostic:
+    """The same word twice in a list where each stands once: columns, actions, values of a packet's layer."""
+    return Diagnostic("given-twice", f"`{name}` stands here twice", span)
 
 
 def reserved_name(name: str, span: Span) -> Diagnostic:

@@ -47,7 +47,7 @@ def pattern_not_of_kind(what: str, column: str, kind: str, span: Span) -> Diagno
         "range": "a range, one value or `*`",
         "ternary": "a value with a mask, a prefix, one value or `*`",
     }[kind]
-    return Diagnostic("pattern-not-of-kind", f"`{column}` is a `{kind}` column, and this is {what}", span, help=f"it takes {takes}")
+    return Diagnostic("pattern-not-of-kind", f"column `{column}` is `{kind}`, and this is {what}", span, help=f"it takes {takes}")
 
 
 def star_in_exact_column(column: str, span: Span | None, named: bool) -> Diagnostic:

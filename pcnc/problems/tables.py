@@ -11,7 +11,6 @@ from pcnc.source import Span
 __all__ = [
     "action_not_in_table",
     "column_not_a_field",
-    "duplicate_column",
     "kind_needs_order",
     "lpm_with_order",
     "missing_action",
@@ -40,11 +39,6 @@ def missing_action(table: str, span: Span) -> Diagnostic:
 def column_not_a_field(text: str, span: Span) -> Diagnostic:
     """Something in `match` that is neither a header field nor a meta."""
     return Diagnostic("column-not-a-field", f"`{text}` is neither a header field nor a meta", span, label="cannot be matched")
-
-
-def duplicate_column(name: str, span: Span) -> Diagnostic:
-    """The same field twice, in a table's `match` or in one rule."""
-    return Diagnostic("duplicate-column", f"`{name}` stands here twice", span)
 
 
 def unknown_match_kind(kind: str, span: Span, known: Iterable[str]) -> Diagnostic:
@@ -96,8 +90,8 @@ def unsupported_order(order: str, span: Span) -> Diagnostic:
 
 
 def unknown_counter(unit: str, span: Span) -> Diagnostic:
-    """Something that a table does not count, or counts already."""
-    return Diagnostic("unknown-counter", f"a table does not count `{unit}` here", span, help="`count packets, bytes`, each once")
+    """Something that a table does not count."""
+    return Diagnostic("unknown-counter", f"a table does not count `{unit}`", span, help="`count packets, bytes`")
 
 
 def prefix_on_non_address(kind: str, column: str, type: str, span: Span) -> Diagnostic:

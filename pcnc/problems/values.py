@@ -28,7 +28,7 @@ __all__ = [
 
 def type_mismatch(wanted: str, found: str, span: Span, help: str = "") -> Diagnostic:
     """A value of one type where another is wanted. Both are told in words (`u16`, `an IPv4 address`)."""
-    return Diagnostic("type-mismatch", f"this is {found}, and {wanted} is wanted", span, label=f"{found}", help=help)
+    return Diagnostic("type-mismatch", f"this is {found}, and {wanted} is wanted", span, help=help)
 
 
 def not_a_bool(found: str, span: Span, help: str) -> Diagnostic:
@@ -100,7 +100,7 @@ def empty_range(low: str, high: str, span: Span) -> Diagnostic:
 
 def shift_too_large(amount: int, type: str, span: Span) -> Diagnostic:
     """A shift by the width or more, which leaves nothing."""
-    return Diagnostic("shift-too-large", f"a shift by {amount} leaves nothing of a value of `{type}`", span)
+    return Diagnostic("shift-too-large", f"a shift by {amount} leaves nothing of {type}", span)
 
 
 def division_by_zero(operator: str, span: Span) -> Diagnostic:

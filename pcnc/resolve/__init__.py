@@ -36,8 +36,15 @@ def resolve(prelude: syntax.File, file: syntax.File) -> tuple[Program, tuple[Dia
             services.setdefault(service.name, service)
     if not services:
         found.add(problems.no_service(file.span.source.path, None))
+    found.found.sort(key=lambda problem: _place(problem, file))
     found.raise_if_errors()
     return Program(headers.headers, tuple(services.values()), file.span.source), tuple(found.found)
+
+
+def _place(problem: Diagnostic, file: syntax.File) -> tuple[bool, int]:
+    """The file's problems as they stand in it, those that have no place in it last."""
+    span = problem.span
+    return (span is None or span.source is not file.span.source), span.start if span else 0
 
 
 def table_schema(program: Program, service: str, table: str) -> TableSchema:

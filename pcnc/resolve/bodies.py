@@ -156,7 +156,7 @@ class Body:
             case ConstName():
                 return "a constant does not change", ""
             case ConfigName():
-                return "a setting is changed from outside", f"`meta {name}_now: …` holds what a packet's way needs"
+                return "a setting is changed from outside", "a `meta` of the service can hold another value"
             case LocalName():
                 return "a let or parameter does not change", "a `meta` of the service does"
             case BuiltInValue():

@@ -50,8 +50,12 @@ def _const(written: syntax.ConstDeclaration, scope: Scope, found: Diagnostics) -
     unknown = Constant(0, UNKNOWN, written.span)
     if written.type and type is None:
         return unknown
-    value = Expressions(FieldTable(), found).constant(written.value, scope, type, f"the value of `{written.name.text}`")
+    value = _expressions(found).constant(written.value, scope, type, f"the value of `{written.name.text}`")
     return value or unknown
+
+
+def _expressions(found: Diagnostics) -> Expressions:
+    return Expressions(FieldTable(), found, hint="a constant is made of literals and of constants declared above it")
 
 
 def _enum(written: syntax.EnumDeclaration, scope: Scope, found: Diagnostics) -> Type:
@@ -60,15 +64,13 @@ def _enum(written: syntax.EnumDeclaration, scope: Scope, found: Diagnostics) -> 
     if base is not None and base.format != "decimal":
         found.add(problems.bad_enum(name, f"cannot be over `{base}`: its values are numbers", written.type.span))
         base = None
-    if not written.members:
-        found.add(problems.bad_enum(name, "has no members", written.span))
     members: dict[str, int] = {}
     following = 0
     for member in written.members:
         value = following
         if member.value is not None:
             what = f"the value of `{member.name.text}`"
-            given = Expressions(FieldTable(), found).constant(member.value, scope, base, what)
+            given = _expressions(found).constant(member.value, scope, base, what)
             value = given.value if given is not None and given.type not in (NUMBER, UNKNOWN) else following
         elif base is not None and value > base.maximum:
             found.add(problems.value_does_not_fit(value, base, member.name.span))

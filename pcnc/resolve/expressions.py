@@ -67,6 +67,8 @@ class Expressions:
     known: dict[str, Interval] = field(default_factory=dict)
     least_bits: int = 0
     """Arithmetic is done in at least this width: 32 in the clauses of a header (`ihl * 4`), else as wide as the operands."""
+    hint: str = ""
+    """Help for a name that is not known, where no other is like it."""
     counter: Callable[[syntax.Attribute, Scope], Expression] | None = None
     """Reads `sources[1].packets`; only an `expect` has it."""
 
@@ -95,13 +97,14 @@ class Expressions:
         self, written: syntax.Expression, scope: Scope, type: Type | None, what: str, field: FieldRef | None = None
     ) -> Constant | None:
         """A value that the compiler knows, of `type` (None: of its own, perhaps NUMBER); None where it is not one."""
-        value = self.typed(written, scope, type, field) if type else self.infer(written, scope, None)
+        value = self.infer(written, scope, Against(type, field) if type else None)
         if is_poison(value):
             return None
         if not isinstance(value, Constant):
             self.found.add(problems.not_a_constant(what, written.span))
             return None
-        return value
+        fitting = coerce(value, type, self.known, self.found, written.span) if type else value
+        return fitting if isinstance(fitting, Constant) and not is_poison(fitting) else None
 
     # ---- by kind of expression
 
@@ -201,7 +204,7 @@ class Expressions:
             self.found.add(problems.not_in_this_version(f"`{name}`", span))
         else:
             members = (member for member, _ in against.type.members) if against else ()
-            self.found.add(problems.unknown_name(name, span, (*members, *scope.values())))
+            self.found.add(problems.unknown_name(name, span, (*members, *scope.values()), self.hint))
         return poison(span)
 
     def _no_value(self, name: str, entity: Entity, span: Span) -> Expression:
@@ -249,8 +252,7 @@ class Expressions:
         made = property_of(value, written.name.text, written.span)
         if made is None:
             known = property_names(value.type)
-            shown = written.value.span.text if known else in_words(value.type)
-            self.found.add(problems.unknown_field(shown, written.name.text, written.name.span, known))
+            self.found.add(problems.unknown_field(written.value.span.text, written.name.text, written.name.span, known))
             return poison(written.span)
         return made
 

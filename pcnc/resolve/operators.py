@@ -113,7 +113,7 @@ def arithmetic(
     if operator in ("<<", ">>") and right.type is NUMBER and isinstance(right, Constant) and is_number(left.type):
         bits = max(left.type.bits, least_bits)
         if not 0 <= right.value < bits:
-            found.add(problems.shift_too_large(right.value, f"u{bits}", right.span))
+            found.add(problems.shift_too_large(right.value, f"a value of `u{bits}`", right.span))
             return poison(span)
         # The amount fits the width it is calculated in even where it does not fit the operand's: u1 has no 1 << 1.
         left = widened(left, unsigned(bits))
@@ -150,7 +150,7 @@ def _works(operator: str, type: Type, found: Diagnostics, span: Span) -> bool:
 def _of_numbers(operator: ArithmeticOperator, left: int, right: int, found: Diagnostics, span: Span) -> Expression:
     """Literals among themselves are calculated without a width; only what comes out must fit."""
     if operator in ("<<", ">>") and not 0 <= right < _MOST_BITS:
-        found.add(problems.shift_too_large(right, f"u{_MOST_BITS}", span))
+        found.add(problems.shift_too_large(right, "any number", span))
         return poison(span)
     if operator in ("/", "%") and right == 0:
         found.add(problems.division_by_zero(operator, span))

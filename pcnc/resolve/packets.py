@@ -108,7 +108,7 @@ class Packets:
                 self.found.add(problems.unknown_field(instance.header, name, given.name.span, types))
                 continue
             if name in values:
-                self.found.add(problems.duplicate_name(name, given.name.span, None))
+                self.found.add(problems.given_twice(name, given.name.span))
             expressions = Expressions(self.headers.table, self.found)
             field = FieldRef(instance.name, name)
             value = expressions.constant(given.value, self.scope, types[name], f"the value of `{name}`", field)

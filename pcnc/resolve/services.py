@@ -112,7 +112,9 @@ def _follow(
     """Follows packets through everything, and gives what rules need so that their actions find their headers."""
     stages: dict[str, Stage] = steps.stages
     flow = Flow(tables, actions, stages, found)
-    flow.report_unused(chains, declared_stages)
+    if not found.has_errors:
+        # What an error left out is not unused.
+        flow.report_unused(chains, declared_stages)
     if report_recursion(actions, found):
         return {}
     flow.report_unreachable(chains)

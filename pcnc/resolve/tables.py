@@ -68,7 +68,7 @@ class Tables:
                 continue
             name = str(value.field) if isinstance(value, FieldRead) else value.name
             if any(name == other.name for other in made):
-                self.found.add(problems.duplicate_column(name, column.value.span))
+                self.found.add(problems.given_twice(name, column.value.span))
                 continue
             headers = self.headers.members(value.field.header) if isinstance(value, FieldRead) else ()
             made.append(Column(name, kind, value, headers))
@@ -100,12 +100,12 @@ class Tables:
     def _actions(self, written: syntax.TableDeclaration) -> tuple[str, ...]:
         if not written.actions:
             self.found.add(problems.missing_action(written.name.text, written.name.span))
-        made: dict[str, Span] = {}
+        made: list[str] = []
         for action in written.actions:
             if action.text in made:
-                self.found.add(problems.duplicate_name(action.text, action.span, made[action.text]))
+                self.found.add(problems.given_twice(action.text, action.span))
             elif self._is_action(action.text, action.span):
-                made[action.text] = action.span
+                made.append(action.text)
         return tuple(made)
 
     def _is_action(self, name: str, span: Span) -> bool:
@@ -155,7 +155,9 @@ class Tables:
     def _units(self, written: syntax.TableDeclaration) -> set[str]:
         units: set[str] = set()
         for unit in written.count:
-            if unit.text not in ("packets", "bytes") or unit.text in units:
+            if unit.text not in ("packets", "bytes"):
                 self.found.add(problems.unknown_counter(unit.text, unit.span))
+            elif unit.text in units:
+                self.found.add(problems.given_twice(unit.text, unit.span))
             units.add(unit.text)
         return units
