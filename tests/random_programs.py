@@ -24,11 +24,13 @@ FIELDS: dict[str, tuple[tuple[str, str, bool], ...]] = {
 }  # fmt: skip
 IMPLIED = {"vlan.inner": ("vlan",), "icmp": ("ipv4",), "tcp": ("l4",), "udp": ("l4",)}
 GUARDS = ("vlan", "vlan.inner", "arp", "ipv4", "ipv6", "tcp", "udp", "l4", "icmp", "icmpv6")
-COLUMNS = (
-    ("ipv4.src", "ipv4"), ("ipv4.dst", "ipv4"), ("ipv4.proto", "ip_proto"), ("ipv4.ttl", "8"), ("ipv4.dscp", "6"), ("ipv6.src", "ipv6"),
-    ("ipv6.dst", "ipv6"), ("eth.src", "mac"), ("eth.dst", "mac"), ("l4.dport", "16"), ("tcp.sport", "16"), ("udp.dport", "16"),
-    ("vlan.id", "12"), ("vlan.inner.id", "12"), ("m0", "16"), ("arp.sender_ip", "ipv4"), ("icmp.code", "8"),
-)  # fmt: skip
+COLUMNS = tuple(
+    pair.split(":")
+    for pair in (
+        "ipv4.src:ipv4 ipv4.dst:ipv4 ipv4.proto:ip_proto ipv4.ttl:8 ipv4.dscp:6 ipv6.src:ipv6 ipv6.dst:ipv6 eth.src:mac "
+        "eth.dst:mac l4.dport:16 tcp.sport:16 udp.dport:16 vlan.id:12 vlan.inner.id:12 m0:16 arp.sender_ip:ipv4 icmp.code:8"
+    ).split()
+)
 
 
 @dataclass
@@ -59,7 +61,7 @@ class ProgramWriter:
         if random.random() < 0.3:
             chains.append(f"chain egress {{\n{self.steps(1)}\n}}")
         actions = [
-            f"action set_meta(value: u16) {{ m0 = value }}",
+            "action set_meta(value: u16) { m0 = value }",
             f"action mark(value: u8, where: ipv4_addr) {{\n{self.body(Scope(), 2, {'value': 8})}\n}}",
         ]
         members = ["meta m0: u16", "meta m1: u8", "config limit: u16 = 1024", *actions, *tables, *chains]
@@ -94,10 +96,9 @@ class ProgramWriter:
         for _ in range(count):
             conditions = []
             for column, type, kind in columns:
-                if kind != "exact" or ordered:
-                    if self.random.random() < 0.25:
-                        conditions.append(f"{column}=*")
-                        continue
+                if (kind != "exact" or ordered) and self.random.random() < 0.25:
+                    conditions.append(f"{column}=*")
+                    continue
                 conditions.append(f"{column}={self.pattern(type, kind)}")
             found[", ".join(conditions)] = self.action_call(self.random.choice(actions))
         return [f"{match} -> {action}" for match, action in found.items()]

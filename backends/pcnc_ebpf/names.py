@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pcnc_ebpf.layout import identifier
 
 _C_WORDS = frozenset(
-    """auto break case char const continue default do double else enum extern float for goto if inline int long register restrict
-    return short signed sizeof static struct switch typedef typeof union unsigned void volatile while asm bool true false
-    u8 u16 u32 u64 u128 ctx frame rule key next bytes data done blocks verdicts frames config search present offset limit at
-    change before after main""".split()
+    re.findall(
+        r"\w+",
+        """
+        auto break case char const continue default do double else enum extern float for goto if inline int long register
+        restrict return short signed sizeof static struct switch typedef typeof union unsigned void volatile while asm
+        bool true false u8 u16 u32 u64 u128 ctx frame rule key next bytes data done blocks verdicts frames config search
+        present offset limit at change before after main
+        """,
+    )
 )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pcnc.program import Field
 from pcnc_ebpf.layout import c_type
 
-
 _WHOLE = (2, 4, 6, 8, 16)
 """Sizes for which `pcnc_block.h` has a load and a store."""
 

@@ -111,7 +111,9 @@ class Trial:
                 if entries.count:
                     made.update_batch(entries.keys, entries.values, entries.count)
             settings = encode_settings(self._manifest.config_size, self._manifest.configs, self._settings)
-            loaded = {plan.chain: _LoadedChain(making, plan, maps, objects, settings) for plan in variant.chains}
+            loaded: dict[str, _LoadedChain] = {}
+            for chain in variant.chains:
+                loaded[chain.chain] = _LoadedChain(making, chain, maps, objects, settings)
             self._loaded = making.pop_all()
         return loaded
 
