@@ -99,7 +99,12 @@ HEADERS = Headers(
             ihl("ipv4"),
             read("ipv4", "length", 16),
         ),
-        header("ipv6", "version:4 class:8 flow:20 length:16 next:8 hop_limit:8 src:128 dst:128", [when("eth", "type", 16, 0x86DD)]),
+        header("carrier", "kind:16", [when("ipv4", "proto", 8, 47)]),
+        header(
+            "ipv6",
+            "version:4 class:8 flow:20 length:16 next:8 hop_limit:8 src:128 dst:128",
+            [when("eth", "type", 16, 0x86DD), when("carrier", "kind", 16, 0x86DD)],
+        ),
         header("tcp", TCP_FIELDS, [when("ipv4", "proto", 8, 6), when("ipv6", "next", 8, 6)], TRANSPORT),
         header("udp", UDP_FIELDS, [when("ipv4", "proto", 8, 17), when("ipv6", "next", 8, 17)], UDP_SUM),
         header("icmp", "type:8 code:8 checksum:16 rest:32", [when("ipv4", "proto", 8, 1)], ICMP_SUM),
@@ -121,8 +126,12 @@ def ethernet() -> ScapyPacket:
     return Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 
 
-def ip4(chksum: int | None = None) -> ScapyPacket:
-    return IP(src="10.1.2.3", dst="10.9.8.7", chksum=chksum)
+def ip4(chksum: int | None = None, proto: int = 0) -> ScapyPacket:
+    """With `proto` 0 it is what follows that decides."""
+    made = IP(src="10.1.2.3", dst="10.9.8.7", chksum=chksum)
+    if proto:
+        made.proto = proto
+    return made
 
 
 def ip6() -> ScapyPacket:
@@ -140,7 +149,7 @@ def recomputed(frame: bytes) -> bytes:
     while layer and not isinstance(layer, Raw):
         for name in ("chksum", "cksum"):
             if name in layer.fields and not (isinstance(layer, UDP) and layer.chksum == 0):
-                del layer.fields[name]
+                delattr(layer, name)
         layer = layer.payload
     return bytes(parsed)
 
@@ -315,6 +324,17 @@ def test_a_sum_that_moves_in_a_tunnel_moves_the_sum_around_it(assignments: list[
     del again.chksum
     del again[TCP].chksum
     assert bytes(again) == carried
+
+
+def test_the_pseudo_header_is_that_of_the_nearest_ip_header() -> None:
+    carried = ip6() / TCP() / Raw(b"abc")
+    target = packet(ethernet() / ip4(proto=47) / Raw(b"\x86\xdd" + bytes(carried)))
+    assert target.present("tcp")
+    assign(target, FieldRef("ipv4", "src"), 1)
+    assert bytes(target.frame[14 + 20 + 2 :]) == bytes(carried)
+    assign(target, FieldRef("ipv6", "src"), 1)
+    carried.src = "::1"
+    assert bytes(target.frame[14 + 20 + 2 :]) == bytes(carried)
 
 
 @settings(max_examples=100, deadline=None)
