@@ -1,0 +1,5 @@
+"""`python -m pcnc.cli` is `pcnc`."""
+
+from pcnc.cli import main
+
+main()

@@ -1,0 +1,107 @@
+"""From a source file to what is loaded: which service, which variants, and the same again for another shape of the rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from pcnc.cli.read_source import read_source
+from pcnc.cli.report import tell
+from pcnc.program import Program, Service
+from pcnc.shape import Shape, widest_shape
+from pcnc.source import Source
+from pcnc_runtime.errors import RuntimeProblem
+
+if TYPE_CHECKING:
+    from pcnc.manifest import Hook
+    from pcnc_runtime.bundle import Bundle
+    from pcnc_runtime.changes import BuiltVariant, SourceRecord
+
+AS_WRITTEN, GENERAL = "as_written", "general"
+"""The variants of a bundle: for the shape of the file's own rules, and for whatever rules come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A service of a file without errors."""
+
+    program: Program
+    service: Service
+
+
+def read_service(path: str, wanted: str | None, *, quiet: bool = False) -> Chosen:
+    """Reads a source and chooses a service of it; warnings are told unless `quiet`.
+
+    CompileError; RuntimeProblem `no-such-service`, `which-service`, and those of `read_source`.
+    """
+    return choose(read_source(path), wanted, quiet=quiet)
+
+
+def choose(source: Source, wanted: str | None, *, quiet: bool = False) -> Chosen:
+    """The service of that name, or the only one there is."""
+    from pcnc.compile import check
+
+    checked = check(source)
+    if not quiet:
+        tell(checked.warnings)
+    return Chosen(checked.program, choose_service(checked.program, wanted))
+
+
+def choose_service(program: Program, wanted: str | None) -> Service:
+    """The service of that name, or the only one there is. RuntimeProblem `no-such-service`, `which-service`."""
+    names = [service.name for service in program.services]
+    if wanted is None and len(names) == 1:
+        return program.services[0]
+    listed = ", ".join(f"`{name}`" for name in names)
+    if wanted is None:
+        text = f"{program.source.path} holds {len(names)} services: {listed}"
+        raise RuntimeProblem("which-service", text, f"choose one: --service {names[0]}")
+    for service in program.services:
+        if service.name == wanted:
+            return service
+    raise RuntimeProblem("no-such-service", f"{program.source.path} has no service `{wanted}`", f"it has {listed}")
+
+
+def build_service(chosen: Chosen, hook: Hook) -> Bundle:
+    """Compiles a service for the shape of the file's rules, and for every rule set; once where these are the same.
+
+    CompileError; RuntimeProblem `no-clang`, `clang-refused`.
+    """
+    from pcnc.compile import shape_of_file
+    from pcnc_ebpf.plan import compile_variant, plan_manifest
+    from pcnc_runtime.bundle import build_bundle
+
+    program, service = chosen.program, chosen.service
+    written, widest = shape_of_file(service), widest_shape(service.schemas)
+    shapes = {AS_WRITTEN: written, GENERAL: widest} if written != widest else {GENERAL: widest}
+    variants = [compile_variant(program, service, shape, hook, name) for name, shape in shapes.items()]
+    return build_bundle(*plan_manifest(program, service, hook, variants))
+
+
+def record_of(chosen: Chosen, hook: Hook) -> SourceRecord:
+    """What the runtime keeps of a source, so that `recompile` can compile it again."""
+    from pcnc_runtime.changes import SourceRecord
+
+    source = chosen.program.source
+    return SourceRecord(source.path, source.text, chosen.service.name, hook)
+
+
+def recompile(record: SourceRecord, shape: Shape) -> BuiltVariant:
+    """Compiles a loaded service for another shape of its rules; called by the runtime when it needs that."""
+    chosen = choose(Source(record.path, record.text), record.service, quiet=True)
+    return build_shape(chosen, record.hook, shape)
+
+
+def build_shape(chosen: Chosen, hook: Hook, shape: Shape) -> BuiltVariant:
+    """Compiles a service for one shape of its rules. CompileError; RuntimeProblem `no-clang`, `clang-refused`."""
+    from pcnc_ebpf.plan import INCLUDE, block_header, compile_variant
+    from pcnc_runtime.bundle import compile_objects
+    from pcnc_runtime.changes import BuiltVariant
+
+    name = f"shape_{sha256(shape.key.encode()).hexdigest()[:12]}"
+    compiled = compile_variant(chosen.program, chosen.service, shape, hook, name)
+    objects = compile_objects(compiled.code, {INCLUDE: block_header()})
+    files = {path: text.encode() for path, text in compiled.code.items()}
+    plans = [block for chain in compiled.variant.chains for block in chain.blocks]
+    return BuiltVariant(compiled.variant, {**files, **{plan.object: objects[plan.code] for plan in plans}})
