@@ -408,12 +408,13 @@ class BuildSyntax:
 
 
 def _why_no_literal(text: str) -> str:
+    shown = text if len(text) <= 60 else f"{text[:57]}..."
     if ":" in text:
-        return f"`{text}` is neither a MAC nor an IPv6 address"
+        return f"`{shown}` is neither a MAC nor an IPv6 address"
     if text.count(".") == 1:
-        return f"`{text}` is not a number: all numbers are whole"
+        return f"`{shown}` is not a number: all numbers are whole"
     try:
         (parse_ipv4 if "." in text else parse_integer)(text)
     except ValueError as error:
         return str(error)
-    return f"`{text}` cannot stand before what follows it"
+    return f"`{shown}` cannot stand before what follows it"

@@ -119,6 +119,8 @@ def closest(word: str, candidates: Collection[str]) -> str:
 
     if len(word) < 3 or len(word) > 20:
         return ""
+    # A word with the next one glued to it is not misspelt.
+    candidates = [c for c in candidates if not (word.startswith(c) and len(word) > len(c) + 1)]
     close = difflib.get_close_matches(word.lower(), sorted(candidates), n=1, cutoff=0.7)
     return close[0] if close else ""
 

@@ -6,11 +6,8 @@ the statement is passed over, and reading goes on: one problem a statement, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lark import Lark, Token
 from lark.exceptions import UnexpectedToken
-from lark.parsers.lalr_analysis import Shift
 from lark.parsers.lalr_parser_state import ParserState
 
 from pcnc import parse_problems as problems
@@ -18,29 +15,12 @@ from pcnc import syntax
 from pcnc.build_syntax import MOST_DEPTH, BuildSyntax, EnoughProblems, TooDeep
 from pcnc.diagnostics import Diagnostic
 from pcnc.expected import LATER, advice, closest, expected, indentation, later, told
+from pcnc.open_bodies import Body, Stacks, takes
 from pcnc.source import Source, Span
 from pcnc.tokens import MOST_TOKENS, BadText, Lexis, Tokens, TooManyTokens, UnclosedRules
 
 # Prefix operators pile up on the parser's stack without any bracket.
 _MOST_STACK = 16 * MOST_DEPTH
-
-
-@dataclass(slots=True)
-class _Body:
-    """What is open: the file, or a `{`. `states` and `values` are the parser's where its present statement begins."""
-
-    kind: str
-    """The terminal of the first word of the statement that it is the body of; empty for the file."""
-    brace: Token | None
-    head: Token | None
-    depth: int
-    """How many brackets are open inside it, its own `{` included."""
-    states: list[int]
-    values: list[object]
-    first: Token | None = None
-    """The first token of the present statement."""
-    after_brace: tuple[list[int], list[object]] | None = None
-    """The parser's stacks behind the `}` with which the statement before ended, if it did."""
 
 
 class ReadSyntax:
@@ -53,10 +33,12 @@ class ReadSyntax:
         self._words = lexis.words
         self._tokens = Tokens(source, lexis)
         self._state: ParserState[int] = lark.parse_interactive("").parser_state
-        self._bodies = [_Body("", None, None, 0, [*self._state.state_stack], [])]
+        self._bodies = [Body("", None, None, 0, 0, Stacks.of(self._state, 0))]
         self._previous: Token | None = None
         # After a problem, until something has been read again: what goes wrong now only follows from it.
         self._quiet = False
+        # Where the last problem was: what has been mended once is not mended again, so that reading gets on.
+        self._mended = -1
         # A missing `}` was found by indentation: one that closes nothing may be the one that belongs there.
         self._guessed = False
         self._suspect: Span | None = None
@@ -108,8 +90,8 @@ class ReadSyntax:
             if len(self._tokens.opened) > MOST_DEPTH:
                 raise TooDeep(self._at(token))
             owner = body.first.type if body.first is not None else ""
-            self._bodies.append(_Body(owner, token, body.first, len(self._tokens.opened), [], []))
-            self._begin_statement()
+            base = len(state.value_stack)
+            self._bodies.append(Body(owner, token, body.first, len(self._tokens.opened), base, Stacks.of(state, base)))
         elif kind == "RBRACE":
             self._compare_indentation(token)
             self._bodies.pop()
@@ -125,12 +107,11 @@ class ReadSyntax:
     def _begin_statement(self, closed: bool = False) -> None:
         body = self._bodies[-1]
         body.first = None
-        states, values = self._state.state_stack.copy(), self._state.value_stack.copy()
+        body.start = Stacks.of(self._state, body.base)
         if not closed:
             body.after_brace = None
-        elif body.after_brace is None or self._previous is None or self._previous.type != "_NL":
-            body.after_brace = states, values
-        body.states, body.values = states, values
+        elif self._previous is None or self._previous.type != "_NL":
+            body.after_brace = body.start
 
     def _takes(self, terminal: str) -> bool:
         return takes(self._state, self._state.state_stack, terminal)
@@ -150,26 +131,35 @@ class ReadSyntax:
     def _resume(self, position: int) -> None:
         """Goes on at a position as if the present statement had not begun."""
         body = self._bodies[-1]
-        self._state.state_stack[:] = body.states
-        self._state.value_stack[:] = body.values
+        body.start.restore(self._state)
         body.first = None
         self._tokens.resume(position, [b.brace for b in self._bodies if b.brace is not None])
         self._quiet = True
 
     def _pass_over(self, token: Token) -> None:
         """Gives up the present statement, of which `token` is the last that was read."""
-        start, end = self._at(token).start, self._at(token).end
+        opened = "".join(self._tokens.opened[self._bodies[-1].depth :])
         if token.type in ("_NL", "RBRACE"):
-            self._resume(start)
+            self._give_up(self._at(token).start)
         else:
-            opened = str(token) if token.type in ("LBRACE", "LPAR", "LSQB") else ""
-            self._resume(self._tokens.end_of_statement(end, opened))
+            self._give_up(self._tokens.end_of_statement(self._at(token).end, opened))
+
+    def _give_up(self, end: int) -> None:
+        """Goes on behind the present statement, which ends at `end`, or behind the body that would have belonged to it."""
+        body = self._bodies[-1]
+        first = body.first
+        indent = 0 if body.brace is None else indentation(self._at(first)) if first is not None else -1
+        if indent >= 0:
+            head = body.head
+            own_brace = head is None or indentation(self._at(head)) < indent
+            end = self._tokens.behind_deeper_lines(end, indent, own_brace)
+        self._resume(end)
 
     def _bad_text(self, bad: BadText) -> None:
         span = Span(self._source, bad.start, bad.end)
         character = self._source.text[bad.start]
         self._note(problems.unterminated_string(span) if character == '"' else problems.unexpected_character(character, span))
-        self._resume(self._tokens.end_of_statement(bad.end))
+        self._give_up(self._tokens.end_of_statement(bad.end, "".join(self._tokens.opened[self._bodies[-1].depth :])))
 
     def _unclosed_rules(self, bad: UnclosedRules) -> None:
         text = self._source.text
@@ -199,11 +189,13 @@ class ReadSyntax:
         if token.type == "$END":
             self._end_too_early(token)
             return True
+        start = self._at(token).start
         if self._quiet:
             self._follow(token)
-        elif not self._mend(token):
+        elif start <= self._mended or not self._mend(token):
             self._tell(token)
             self._pass_over(token)
+        self._mended = max(self._mended, start)
         return False
 
     def _follow(self, token: Token) -> None:
@@ -240,11 +232,13 @@ class ReadSyntax:
             what, where = found
             self._note(problems.not_in_this_version(what, self._at(where)))
             return
-        span = self._at(token)
-        if token.type == "_NL":
-            span = Span(self._source, span.start, span.start + 1)
         help = advice(self._previous, token, body.first, self._takes)
-        self._note(problems.unexpected_token(told(token), self._expected(token), span, help))
+        self._note(problems.unexpected_token(told(token), self._expected(token), self._shown(token), help))
+
+    def _shown(self, token: Token) -> Span:
+        """A token's place; of the end of a line the first character only."""
+        span = self._at(token)
+        return Span(self._source, span.start, span.start + 1) if token.type == "_NL" else span
 
     def _expected(self, token: Token) -> list[str]:
         first = self._bodies[-1].first
@@ -258,7 +252,8 @@ class ReadSyntax:
             self._mend_parenthesis(token)
             or self._mend_brace(token)
             or self._mend_layout(token)
-            or self._mend_missing_brace(token)
+            or self._mend_unclosed_body(token)
+            or self._mend_unopened_body(token)
             or self._mend_word(token)
         )
 
@@ -288,10 +283,16 @@ class ReadSyntax:
     def _mend_layout(self, token: Token) -> bool:
         word = self._first_word(token)
         behind = self._bodies[-1].after_brace
-        if word == "else" and word is not None and behind is not None and takes(self._state, behind[0], "_ELSE"):
+        if (
+            word is not None
+            and word == "else"
+            and word.type == "NAME"
+            and behind is not None
+            and takes(self._state, behind.states, "_ELSE")
+        ):
             self._note(problems.misplaced_else(self._at(word)))
             self._resume(self._at(word).end)
-            self._state.state_stack[:], self._state.value_stack[:] = behind
+            behind.restore(self._state)
             self._feed(self._corrected(word, "else"))
             return True
         if token.type == "_NL" and self._takes("LBRACE"):
@@ -301,7 +302,7 @@ class ReadSyntax:
                 return True
         return False
 
-    def _mend_missing_brace(self, token: Token) -> bool:
+    def _mend_unclosed_body(self, token: Token) -> bool:
         word = self._first_word(token)
         terminal = self._words.get(str(word)) if word is not None else None
         if word is None or terminal is None:
@@ -314,13 +315,36 @@ class ReadSyntax:
             body = self._bodies[i]
             if body.head is None or body.brace is None or indentation(self._at(body.head)) < indent:
                 return False
-            if takes(self._state, self._bodies[i - 1].states, terminal):
+            if takes(self._state, self._bodies[i - 1].start.states, terminal):
                 self._note(problems.unclosed_brace(self._at(body.brace), span))
                 del self._bodies[i:]
                 self._guessed = True
                 self._resume(span.start)
                 return True
         return False
+
+    def _mend_unopened_body(self, token: Token) -> bool:
+        """A body without its `{`: what follows on the line has none, either, or the next line is indented."""
+        body = self._bodies[-1]
+        previous = self._previous
+        opens_rules = self._takes("RULES_BODY")
+        if body.first is None or previous is None or token is body.first or not (opens_rules or self._takes("LBRACE")):
+            return False
+        start = self._at(token).start
+        if token.type == "_NL":
+            if self._tokens.next_indentation(start) <= indentation(self._at(body.first)):
+                return False
+        elif self._tokens.has_brace_ahead(start):
+            return False
+        self._note(problems.unexpected_token(told(token), ["`{`"], self._shown(token)))
+        if opens_rules:
+            self._resume(self._tokens.end_of_statement(start, "{"))
+            return True
+        behind = self._at(previous).end
+        brace = Token("LBRACE", "{", start_pos=behind, end_pos=behind)
+        self._tokens.resume(start, [*self._tokens.opened[: body.depth], brace])
+        self._feed(brace)
+        return True
 
     def _mend_word(self, token: Token) -> bool:
         word = self._first_word(token)
@@ -336,7 +360,7 @@ class ReadSyntax:
         return True
 
     def _mend_first_word(self, word: Token) -> bool:
-        states = self._bodies[-1].states
+        states = self._bodies[-1].start.states
         meant = closest(str(word), [text for text, terminal in self._words.items() if takes(self._state, states, terminal)])
         if not meant or word in LATER:
             return False
@@ -364,29 +388,3 @@ class ReadSyntax:
         indent = indentation(span)
         if span.column == indent + 1 and indentation(self._at(head)) != indent:
             self._suspect = self._at(self._bodies[-1].brace)
-
-
-def takes(state: ParserState[int], stack: list[int], terminal: str) -> bool:
-    """Whether a parser with this stack can take a terminal.
-
-    That its table has an action for it is not enough: LALR merges states, and may find out only after reductions.
-    """
-    states = state.parse_conf.states
-    top, size = stack[-1], len(stack)
-    pushed: list[int] = []
-    while True:
-        found = states[top].get(terminal)
-        if found is None:
-            return False
-        action, argument = found
-        if action is Shift:
-            return True
-        count = len(argument.expansion)
-        taken = min(count, len(pushed))
-        del pushed[len(pushed) - taken :]
-        size -= count - taken
-        below = pushed[-1] if pushed else stack[size - 1]
-        top = states[below][argument.origin.name][1]
-        if top == state.parse_conf.end_state:
-            return True
-        pushed.append(top)

@@ -28,8 +28,12 @@ _OPENING = {"(": ")", "[": "]", "{": "}"}
 # As RULES_BODY in the grammar, without its end.
 _INSIDE_RULES = re.compile(r"\{(?:[^{}\"#]++|\"[^\"\n]*\"|#[^\n]*)*+")
 
-MOST_TOKENS = 250_000
-"""How many tokens are read of one source: some 30,000 lines. The rules of a table are one token, however many they are."""
+# A newline, lines without anything, and the indentation of the first that has something.
+_LINE = re.compile(r"\n(?:[ \t\r\f]*+(?:#[^\n]*)?\n)*+(?P<indent>[ \t]*+)(?=[^\s#])")
+_AHEAD = re.compile(r"[^;\n]*")
+
+MOST_TOKENS = 200_000
+"""How many tokens are read of one source: some 25,000 lines. The rules of a table are one token, however many they are."""
 
 
 class BadText(Exception):
@@ -215,6 +219,33 @@ class Tokens:
             if match.lastgroup not in _IGNORED:
                 previous = match.lastgroup or ""
             position = match.end()
+
+    def behind_deeper_lines(self, end: int, indent: int, own_brace: bool) -> int:
+        """Where the lines end that follow `end` and are indented more: they are the body of something whose head was lost.
+
+        With `own_brace` a `}` behind them that is indented by `indent` belongs to that body, too.
+        """
+        text = self.source.text
+        deeper = False
+        while (line := _LINE.match(text, end)) is not None:
+            first, depth = line.end(), line.end() - line.start("indent")
+            if depth <= indent:
+                return first + 1 if deeper and own_brace and depth == indent and text[first] == "}" else end
+            deeper = True
+            end = self.end_of_statement(first)
+            while end < len(text) and text[end] == ";":
+                end = self.end_of_statement(end + 1)
+        return end
+
+    def next_indentation(self, position: int) -> int:
+        """How far the first line behind a newline at `position` is indented that is neither empty nor a comment; -1 if none is."""
+        line = _LINE.match(self.source.text, position)
+        return -1 if line is None else line.end() - line.start("indent")
+
+    def has_brace_ahead(self, position: int) -> bool:
+        """Whether a `{` follows before the line or statement ends."""
+        ahead = _AHEAD.match(self.source.text, position)
+        return ahead is not None and "{" in ahead.group()
 
 
 def _signs(gap: str) -> str:
