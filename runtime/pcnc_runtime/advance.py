@@ -1,0 +1,291 @@
+"""One change of a running service: a new generation planned, built, put into force, and the report of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from pcnc.manifest import Manifest, Variant
+from pcnc.shape import Shape, shape_of
+from pcnc_runtime.bundle_store import StoredBundle, StoredVariant, stored_source
+from pcnc_runtime.changes import Change, Recompile, RuleChanges, SourceRecord
+from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.generation import Parent, build_generation, chains_of, put_into_force, runs_in
+from pcnc_runtime.grace import wait_for_packets
+from pcnc_runtime.live_rules import LiveRule, compare, shadowed
+from pcnc_runtime.pins import remove_tree
+from pcnc_runtime.records import ChainRecord, Generation, State, TableRecord, What
+from pcnc_runtime.recovery import is_in_order, recover, settle
+from pcnc_runtime.state import Place, locked, place_of
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A loaded service, locked by who holds this, and since when the operation runs (`time.perf_counter`)."""
+
+    place: Place
+    state: State
+    began: float
+    _records: dict[int, Generation] = field(default_factory=dict)
+
+    def record(self, number: int) -> Generation:
+        """The record of a generation, read once."""
+        if number not in self._records:
+            self._records[number] = self.place.read_record(number)
+        return self._records[number]
+
+    @property
+    def live(self) -> Generation:
+        """The generation in force."""
+        return self.record(self.state.kept[0])
+
+    @property
+    def bundle(self) -> StoredBundle:
+        """The bundle of the generation in force."""
+        return StoredBundle(self.place.bundles / self.live.bundle)
+
+
+@contextmanager
+def opened(name: str) -> Iterator[Loaded]:
+    """A loaded service, locked and in order. RuntimeProblem `not-loaded`, `busy`, `pins-lost`, `records-lost`."""
+    began = time.perf_counter()
+    place = place_of(name)
+    if not place.folder.exists() and not place.pins.exists():
+        raise not_loaded(name)
+    with locked(name):
+        state = recover(place)
+        if state is None:
+            raise not_loaded(name)
+        yield Loaded(place, state, began)
+
+
+def not_loaded(name: str) -> RuntimeProblem:
+    """The problem `not-loaded`."""
+    return RuntimeProblem("not-loaded", f"nothing is loaded under the name `{name}`", "`pcnc show` lists what is loaded")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the next generation is to be. `rules` and `next_ids` are of every table of the manifest."""
+
+    what: What
+    bundle: StoredBundle
+    manifest: Manifest
+    source: str
+    settings: Mapping[str, int]
+    rules: Mapping[str, Sequence[LiveRule]]
+    next_ids: Mapping[str, int]
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The code that is going to run."""
+
+    variant: StoredVariant
+    exact: bool
+    compiled: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def choose_variant(bundle: StoredBundle, shape: Shape, source: SourceRecord | None, recompile: Recompile | None) -> Chosen:
+    """The variant made for a shape, else one that is compiled for it now, else the smallest that covers it."""
+    if exact := bundle.exact(shape):
+        return Chosen(exact, True)
+    notes: tuple[str, ...] = ()
+    if recompile is None or source is None:
+        why = "there is no source to compile again" if source is None else "no compiler was asked for"
+    else:
+        try:
+            built = recompile(source, shape)
+        except RuntimeProblem as problem:
+            if problem.name != "no-clang":
+                raise
+            why = problem.message
+        else:
+            if not built.variant.shape.covers(shape):
+                raise RuntimeProblem(
+                    "broken-bundle", "what was compiled does not cover the rules", "this is a fault of the compiler"
+                )
+            return Chosen(bundle.add(built.variant, built.files), built.variant.shape == shape, True)
+    covering = bundle.covering(shape)
+    notes = (f"runs by the wider variant `{covering.variant.name}`: {why}",)
+    return Chosen(covering, False, False, notes)
+
+
+@dataclass(frozen=True)
+class Step:
+    """From the live generation to a wanted one."""
+
+    loaded: Loaded
+    wanted: Wanted
+    recompile: Recompile | None = None
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The shape of the wanted rules."""
+        rules = {table: [live.rule for live in each] for table, each in self.wanted.rules.items()}
+        return shape_of(self.wanted.manifest.schemas, rules)
+
+    @cached_property
+    def changes(self) -> tuple[RuleChanges, ...]:
+        """What becomes of the rules, of tables where something does."""
+        live = self.loaded.live.tables
+        found = []
+        for table, after in self.wanted.rules.items():
+            before = live[table].rules if table in live else ()
+            if before is not after:
+                found.append(compare(table, before, after))
+        return tuple(each for each in found if each.added or each.removed or each.replaced)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the edits, and of rules that can never match."""
+        found = list(self.wanted.warnings)
+        for changed in self.changes:
+            schema = self.wanted.manifest.table(changed.table).schema
+            found += shadowed(schema, self.wanted.rules[changed.table], frozenset((*changed.added, *changed.replaced)))
+        return tuple(found)
+
+    def preview(self) -> Change:
+        """What would be reported; nothing is done."""
+        exact = self.wanted.bundle.exact(self.shape)
+        can_compile = exact is None and self.recompile is not None and bool(self.wanted.source)
+        variant = exact or (None if can_compile else self.wanted.bundle.covering(self.shape))
+        number = self.loaded.state.last + 1
+        chosen = "" if variant is None else variant.variant.name
+        return replace(
+            self._report(number, chosen, exact is not None or can_compile, can_compile, ()),
+            programs=sum(len(chain.blocks) for chain in variant.variant.chains) if variant else 0,
+            dry_run=True,
+        )
+
+    def take(self) -> Change:
+        """Builds the generation and puts it into force. Before that is done, a failure leaves everything as it was."""
+        place, state, wanted = self.loaded.place, self.loaded.state, self.wanted
+        source = stored_source(wanted.source, place.sources) if self.recompile else None
+        chosen = choose_variant(wanted.bundle, self.shape, source, self.recompile)
+        parent = None
+        if is_in_order(place, state):
+            live = self.loaded.live
+            parent = Parent(live, self.loaded.bundle.variant(live.variant).variant)
+        kept = [self.loaded.record(number) for number in state.kept] if parent and _counts(wanted.manifest) else []
+        planner = Planner(wanted, chosen, parent.record if parent else None, kept, state.last_map)
+        record = planner.plan(state.last + 1)
+        programs = build_generation(place, record, wanted.manifest, chosen.variant, parent)
+        try:
+            place.write_record(record)
+            pending = replace(
+                state,
+                target=(record.number, *state.kept[:1]),
+                last=record.number,
+                last_map=planner.last_map,
+                maps={**state.maps, record.number: record.maps},
+                next_ids=wanted.next_ids,
+            )
+            place.write(pending)
+            flip = put_into_force(place, record.number)
+        except BaseException:
+            if not all(runs_in(place, chain, record.number) for chain in chains_of(place)):
+                self._back_out(record.number)
+            raise
+        in_force = time.perf_counter() - self.loaded.began
+        report = self._report(record.number, chosen.variant.variant.name, chosen.exact, chosen.compiled, chosen.notes)
+        self.loaded.state = settle(place, pending)
+        return replace(report, in_force=in_force, flip=flip, programs=programs)
+
+    def _back_out(self, number: int) -> None:
+        """Everything as it was before. Where this fails as well, the next command does it."""
+        place, state = self.loaded.place, self.loaded.state
+        if put_into_force(place, state.kept[0]):
+            wait_for_packets()
+        place.write(state)
+        remove_tree(place.generation(number))
+        place.record(number).unlink(missing_ok=True)
+
+    def _report(self, number: int, variant: str, exact: bool, compiled: bool, notes: tuple[str, ...]) -> Change:
+        return Change(
+            name=self.loaded.place.name,
+            what=self.wanted.what,
+            generation=number,
+            previous=self.loaded.state.kept[0],
+            in_force=0.0,
+            flip=0.0,
+            variant=variant,
+            exact=exact,
+            compiled=compiled,
+            programs=0,
+            rules=self.changes,
+            warnings=self.warnings,
+            notes=(*self.wanted.notes, *notes),
+        )
+
+
+def _counts(manifest: Manifest) -> bool:
+    return any(table.count_packets or table.count_bytes for table in manifest.tables)
+
+
+class Planner:
+    """Decides which maps of counts the next generation shares with the live one, and which slot each rule has."""
+
+    def __init__(self, wanted: Wanted, chosen: Chosen, live: Generation | None, kept: Sequence[Generation], last_map: int) -> None:
+        self._wanted, self._chosen, self._live, self._kept = wanted, chosen, live, kept
+        self.last_map = last_map
+
+    def plan(self, number: int) -> Generation:
+        """The record of the next generation."""
+        wanted, chosen = self._wanted, self._chosen
+        return Generation(
+            number=number,
+            bundle=wanted.bundle.digest,
+            source=wanted.source,
+            variant=chosen.variant.key,
+            exact=chosen.exact,
+            what=wanted.what,
+            since=time.time(),
+            settings=wanted.settings,
+            tables={table.schema.name: self._table(table.schema.name) for table in wanted.manifest.tables},
+            chains=self._chains(chosen.variant.variant),
+        )
+
+    def _next_map(self) -> int:
+        self.last_map += 1
+        return self.last_map
+
+    def _chains(self, variant: Variant) -> dict[str, ChainRecord]:
+        chains: dict[str, ChainRecord] = {}
+        for chain in variant.chains:
+            old = self._live.chains.get(chain.chain) if self._live else None
+            shared = old is not None and old.reasons == chain.reasons
+            chains[chain.chain] = ChainRecord(old.verdicts if old and shared else self._next_map(), chain.reasons)
+        return chains
+
+    def _table(self, name: str) -> TableRecord:
+        entry = self._wanted.manifest.table(name)
+        rules = tuple(self._wanted.rules[name])
+        if not entry.count_packets and not entry.count_bytes:
+            if any(rule.slot for rule in rules):
+                rules = tuple(replace(rule, slot=0) for rule in rules)
+            return TableRecord(rules)
+        capacity = entry.schema.size + 1
+        old = self._live.tables.get(name) if self._live else None
+        if old is not None and old.capacity == capacity:
+            if rules is old.rules:
+                return old
+            taken = {
+                rule.slot
+                for record in self._kept
+                if name in record.tables and record.tables[name].counters == old.counters
+                for rule in record.tables[name].rules
+            }
+            free = iter(slot for slot in range(1, capacity) if slot not in taken)
+            given = [rule if rule.slot else replace(rule, slot=next(free, 0)) for rule in rules]
+            if all(rule.slot for rule in given):
+                return TableRecord(tuple(given), old.counters, capacity)
+        # A slot goes to another rule only when nothing that is kept knows it: where none is left, there is a new map.
+        renumbered = tuple(replace(rule, slot=slot) for slot, rule in enumerate(rules, start=1))
+        return TableRecord(renumbered, self._next_map(), capacity)

@@ -1,0 +1,142 @@
+"""The entry programs of a service on its devices: putting them on, all or none, and taking off what is still there."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from pcnc.manifest import ChainName, EntryPlan
+from pcnc_runtime.attach import Direction, XdpMode, attach_tc, attach_xdp, detach_tc, detach_xdp, tc_program_id, xdp_attachment
+from pcnc_runtime.changes import Attachment, AttachState
+from pcnc_runtime.devices import DeviceFacts, device_facts
+from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.namespaces import entered
+from pcnc_runtime.pins import list_pins, open_program
+from pcnc_runtime.programs import Program, open_program_by_id, program_id
+from pcnc_runtime.records import AttachedAt, State
+from pcnc_runtime.state import Place
+
+_DIRECTIONS: Mapping[ChainName, Direction] = {"ingress": Direction.INGRESS, "egress": Direction.EGRESS}
+
+
+def check_devices(devices: Sequence[str]) -> tuple[DeviceFacts, ...]:
+    """What the devices are. RuntimeProblem `no-devices`, `no-such-device`, `no-ethernet`."""
+    if not devices:
+        raise RuntimeProblem("no-devices", "a service needs a device to sit on", "--dev DEVICE")
+    facts = tuple(device_facts(device) for device in dict.fromkeys(devices))
+    for device in facts:
+        if not device.has_ethernet:
+            text = f"frames on `{device.name}` have no Ethernet header, and every program begins with that"
+            raise RuntimeProblem("no-ethernet", text, "take a device with Ethernet framing", errno=errno.EOPNOTSUPP)
+    return facts
+
+
+def attach_all(
+    devices: Sequence[DeviceFacts],
+    entries: Sequence[EntryPlan],
+    programs: Mapping[str, Program],
+    mode: XdpMode | None,
+    name: str,
+    tell: Callable[[tuple[AttachedAt, ...]], None],
+) -> tuple[AttachedAt, ...]:
+    """Puts the entry programs on the devices. Before each `tell` hears all that may be on devices from now on.
+
+    What is on already stays on where this fails: the caller takes it off.
+    """
+    done: tuple[AttachedAt, ...] = ()
+    for device in devices:
+        for entry in sorted(entries, key=lambda entry: entry.chain):
+            program = programs[entry.chain]
+            planned = AttachedAt(device.name, device.index, entry.chain, entry.hook, "", program_id(program.fd))
+            tell((*done, planned))
+            if entry.hook == "xdp":
+                used = attach_xdp(device.name, program.fd, mode)
+                planned = AttachedAt(device.name, device.index, entry.chain, entry.hook, used.value, planned.program_id)
+            else:
+                added = attach_tc(device.name, _DIRECTIONS[entry.chain], program.fd, name=f"pcnc_{name}")
+                planned = AttachedAt(device.name, device.index, entry.chain, entry.hook, "", planned.program_id, added)
+            done = (*done, planned)
+    tell(done)
+    return done
+
+
+def detach_all(state: State) -> tuple[Attachment, ...]:
+    """Takes our programs off all devices; what each carried before. Where another program is by now, it stays."""
+    with entered(state.namespace) as found:
+        if not found:
+            return tuple(_report(at, "gone") for at in state.attachments)
+        # An added clsact can go only when the filters of both directions are off.
+        ordered = sorted(state.attachments, key=lambda at: at.added_qdisc)
+        reports = {at: _report(at, _detach(at)) for at in ordered}
+    return tuple(reports[at] for at in state.attachments)
+
+
+def _detach(at: AttachedAt) -> AttachState:
+    state = _state_here(at)
+    if state != "attached":
+        return state
+    try:
+        with open_program_by_id(at.program_id) as program:
+            if at.hook == "xdp":
+                off = detach_xdp(at.index, program.fd, XdpMode(at.mode) if at.mode else None)
+            else:
+                off = detach_tc(at.index, _DIRECTIONS[at.chain], program.fd, remove_qdisc=at.added_qdisc)
+    except RuntimeProblem as problem:
+        if problem.name in ("device-carries-xdp", "device-carries-tc"):
+            return "replaced"
+        raise
+    except FileNotFoundError:
+        return "detached"
+    return "attached" if off else "detached"
+
+
+def attachment_states(state: State) -> tuple[Attachment, ...]:
+    """What the devices carry now."""
+    try:
+        with entered(state.namespace) as found:
+            return tuple(_report(at, _state_here(at) if found else "gone") for at in state.attachments)
+    except OSError:
+        return tuple(_report(at, "unknown") for at in state.attachments)
+
+
+def _state_here(at: AttachedAt) -> AttachState:
+    try:
+        if at.hook == "xdp":
+            found = xdp_attachment(at.index)
+            carried = found.program_id if found else None
+        else:
+            carried = tc_program_id(at.index, _DIRECTIONS[at.chain])
+    except RuntimeProblem as problem:
+        if problem.name == "no-such-device":
+            return "gone"
+        raise
+    if carried is None:
+        return "detached"
+    return "attached" if carried == at.program_id else "replaced"
+
+
+def _report(at: AttachedAt, state: AttachState) -> Attachment:
+    return Attachment(at.device, at.index, at.chain, at.hook, at.mode, state)
+
+
+def find_attachments(place: Place) -> tuple[AttachedAt, ...]:
+    """Where the pinned entry programs are, on devices of the calling thread's namespace, when nothing is written down of it."""
+    return tuple(_search(place))
+
+
+def _search(place: Place) -> Iterator[AttachedAt]:
+    for pinned in list_pins(place.pins):
+        if not pinned.startswith("program_"):
+            continue
+        chain: ChainName = "egress" if pinned == "program_egress" else "ingress"
+        with open_program(place.pins / pinned) as program:
+            id = program_id(program.fd)
+        for index, device in socket.if_nameindex():
+            with suppress(RuntimeProblem):
+                found = xdp_attachment(index)
+                if found is not None and found.program_id == id:
+                    yield AttachedAt(device, index, chain, "xdp", found.mode.value, id)
+                if tc_program_id(index, _DIRECTIONS[chain]) == id:
+                    yield AttachedAt(device, index, chain, "tc", "", id)

@@ -1,0 +1,141 @@
+"""From one generation to the next, and back to order after a command that died: whatever it was doing, the next one goes on.
+
+What the entry holds decides. Before it was written, the old generation is whole and in force; after, the new one is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from pcnc_runtime.attachments import detach_all, find_attachments
+from pcnc_runtime.counts import ReadRecord, carry
+from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.generation import chains_of, is_whole, put_into_force, runs_in
+from pcnc_runtime.grace import wait_for_packets
+from pcnc_runtime.pins import list_pins, remove_tree
+from pcnc_runtime.records import State
+from pcnc_runtime.state import Place, remove_lock
+
+_KEPT = 2
+"""The live generation and the one before it."""
+
+
+def recover(place: Place) -> State | None:
+    """Brings a service back to order, under its lock; None where none is loaded.
+
+    RuntimeProblem: `pins-lost` where its pins were removed, `records-lost` where its records were; both ask for `unload`.
+    """
+    state = place.read()
+    if state is None:
+        _recover_without_state(place)
+        return None
+    if state.phase != "loaded":
+        tear_down(place, state)
+        return None
+    if not chains_of(place):
+        text = f"the pins of `{place.name}` were removed: its blocks are gone, and its devices drop every packet"
+        raise RuntimeProblem("pins-lost", text, f"pcnc unload {place.name}")
+    if state.target:
+        if any(runs_in(place, chain, state.target[0]) for chain in chains_of(place)):
+            put_into_force(place, state.target[0])
+            return settle(place, state)
+        state = replace(state, target=())
+        place.write(state)
+    sweep(place, state)
+    return state
+
+
+def _recover_without_state(place: Place) -> None:
+    if list_pins(place.pins):
+        if found := find_attachments(place):
+            devices = ", ".join(f"`{at.device}`" for at in found)
+            text = f"the records of `{place.name}` were removed, while its programs are on {devices}"
+            raise RuntimeProblem("records-lost", text, f"pcnc unload {place.name}")
+        remove_tree(place.pins)
+    if place.folder.exists():
+        place.remove_files()
+
+
+def settle(place: Place, state: State) -> State:
+    """Waits until no packet is in what was replaced, keeps its counts, and lets go of all but the target and its previous."""
+    kept = state.target[:_KEPT]
+    wait_for_packets()
+    read_record = lru_cache(maxsize=4)(place.read_record)
+    carried = carry(place, state, kept, read_record)
+    maps = {number: state.maps[number] for number in kept}
+    settled = replace(state, kept=kept, target=(), carried=carried, maps=maps)
+    place.write(settled)
+    _let_go(place, settled, read_record, waited=True)
+    return settled
+
+
+def sweep(place: Place, state: State) -> None:
+    """Removes what a command that died left behind."""
+    _let_go(place, state, lru_cache(maxsize=4)(place.read_record), waited=False)
+
+
+def _let_go(place: Place, state: State, read_record: ReadRecord, *, waited: bool) -> None:
+    leftover = [number for number in place.pinned_generations() if number not in state.mentioned]
+    if leftover and not waited:
+        wait_for_packets()
+    for number in leftover:
+        remove_tree(place.generation(number))
+    for path in _files(place.folder):
+        if path.name.startswith("."):
+            path.unlink(missing_ok=True)
+    kept = {f"{number}.json" for number in state.mentioned}
+    stale = [path for path in _files(place.record(0).parent) if path.name not in kept]
+    if not stale and not leftover:
+        return
+    for path in stale:
+        path.unlink(missing_ok=True)
+    records = [read_record(number) for number in state.mentioned]
+    _keep_only(place.bundles, {record.bundle for record in records})
+    _keep_only(place.sources, {f"{record.source}.json" for record in records})
+
+
+def _files(folder: Path) -> list[Path]:
+    with suppress(FileNotFoundError):
+        return list(folder.iterdir())
+    return []
+
+
+def _keep_only(folder: Path, names: Iterable[str]) -> None:
+    for path in _files(folder):
+        if path.name not in names:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def is_in_order(place: Place, state: State) -> bool:
+    """Whether packets go to the live generation and it is whole. Where not, they are dropped, until the next change mends that."""
+    live = state.kept[0]
+    return is_whole(place, live) and all(runs_in(place, chain, live) for chain in chains_of(place))
+
+
+def tear_down(place: Place, state: State) -> None:
+    """Takes a service off its devices and removes all of it but the lock. RuntimeProblem where a device cannot be asked."""
+    if state.phase != "unloading":
+        place.write(replace(state, phase="unloading"))
+    detach_all(state)
+    # Packets may still be in the blocks, which lose each other when their array is unpinned.
+    wait_for_packets()
+    remove_tree(place.pins)
+    place.remove_files()
+
+
+def remove_everything(place: Place) -> None:
+    """Removes folder and lock of a service that is not loaded, and the folders above where nobody else needs them."""
+    place.remove_files()
+    remove_lock(place.name)
+    for folder in (place.pins.parent, place.folder.parent):
+        with suppress(OSError):
+            os.rmdir(folder)
