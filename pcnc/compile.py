@@ -24,8 +24,13 @@ class Checked:
 
 
 def check(source: Source) -> Checked:
-    """Parses and resolves a file. Raises CompileError with all problems of the first stage that finds an error."""
+    """Parses and resolves a file, and looks whether its chains fit the kernel.
+
+    Raises CompileError with all problems of the first stage that finds an error.
+    """
     program, warnings = resolve(parse_prelude(), parse(source))
+    for service in program.services:
+        lower(program, service)
     return Checked(program, warnings)
 
 

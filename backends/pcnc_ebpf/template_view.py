@@ -143,7 +143,8 @@ class BlockView:
             "actions": actions,
             "default": default,
             "arguments": self._arguments(block),
-            "columns": self._columns(block, writer),
+            "columns": self._columns(block),
+            "groups": self._groups(block, writer),
             "key_members": [member.declaration for member in key_layout(block).members] if classifier != "list" else [],
             "entry_members": [member.declaration for member in entry_layout(block).members] if classifier == "list" else [],
             "fill_key": self._fill_key(block, writer) if classifier != "list" else [],
@@ -158,17 +159,27 @@ class BlockView:
             {"name": name, "members": [member.declaration for member in layout.members]} for name, layout in layouts if layout.size
         ]
 
-    def _columns(self, block: TableBlock, writer: StatementWriter) -> list[View]:
+    def _columns(self, block: TableBlock) -> list[View]:
+        return [
+            {"member": member_name(column), "type": c_type(column.type.bits), "kind": column.kind} for column in live_columns(block)
+        ]
+
+    def _groups(self, block: TableBlock, writer: StatementWriter) -> list[View]:
+        """The columns by what must be present for them: how a search is filled."""
+        groups: dict[tuple[str, ...], list[int]] = {}
+        columns = live_columns(block)
+        for position, column in enumerate(columns):
+            groups.setdefault(column.headers, []).append(position)
         return [
             {
-                "member": member_name(column),
-                "type": c_type(column.type.bits),
-                "kind": column.kind,
-                "bit": f"{1 << position:#x}",
-                "presence": bare(writer.presence(column.headers)) if column.headers else "",
-                "value": writer.expressions.write(column.value),
+                "presence": bare(writer.presence(headers)) if headers else "",
+                "bits": f"{sum(1 << position for position in positions):#x}",
+                "lines": [
+                    f"search.{member_name(columns[position])} = {writer.expressions.write(columns[position].value)};"
+                    for position in positions
+                ],
             }
-            for position, column in enumerate(live_columns(block))
+            for headers, positions in groups.items()
         ]
 
     def _guard(self, block: TableBlock, writer: StatementWriter) -> str:
