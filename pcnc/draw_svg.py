@@ -28,7 +28,7 @@ from pcnc.text_width import MONO, SANS, sans_width
 
 LABEL_SIZE, TITLE_SIZE, SUBTITLE_SIZE = 13.0, 25.0, 15.5
 MARGIN, HEADING, BETWEEN_PICTURES, LEGEND = 36, 70, 44, 54
-ARROW_HEAD = 10
+ARROW_HEAD, LABEL_INDENT = 10, 9
 STYLE = f"<style>text{{font-family:{SANS}}}.mono{{font-family:{MONO}}}</style>"
 
 
@@ -67,7 +67,7 @@ def draw_svg_pair(before: Picture, after: Picture) -> str:
 
 
 def _label_width(label: str) -> int:
-    return ceil(sans_width(label, LABEL_SIZE)) + 36 if label else 0
+    return ceil(sans_width(label, LABEL_SIZE)) + 58 if label else 0
 
 
 METRICS = Metrics(
@@ -104,12 +104,15 @@ def _arrow(route: Route) -> list[str]:
     commands = [f"M{x} {y}"]
     for index, ((_, right, height), (left, _, lower)) in enumerate(pairwise(route.stretches)):
         end = left - ARROW_HEAD + 2 if index == len(route.stretches) - 2 else left
+        if index == 0 and arrow.shown_label:
+            # The label stands on a level piece; the curve begins behind it.
+            right += LABEL_INDENT + ceil(sans_width(arrow.shown_label, LABEL_SIZE))
         commands.append(f"H{right}")
         if height == lower:
             commands.append(f"H{end}")
         else:
-            bend = (end - right) * 0.55
-            commands.append(f"C{right + bend:g} {height} {end - bend:g} {lower} {end} {lower}")
+            bend = round((end - right) * 0.55)
+            commands.append(f"C{right + bend} {height} {end - bend} {lower} {end} {lower}")
     tip, level = route.stretches[-1][0], route.stretches[-1][2]
     colour, state = _colour(arrow), "pruned" if arrow.pruned else "live"
     look = 'stroke-width="1.6" stroke-dasharray="5 4"' if arrow.pruned else 'stroke-width="2.4"'
@@ -128,7 +131,7 @@ def _is_labelled(route: Route, routes: Sequence[Route]) -> bool:
 
 
 def _label(route: Route) -> str:
-    x, y = route.stretches[0][1] + 9, route.stretches[0][2] - 7
+    x, y = route.stretches[0][1] + LABEL_INDENT, route.stretches[0][2] - 7
     label = text(x, y, route.arrow.shown_label, LABEL_SIZE, GREY_INK if route.arrow.pruned else _colour(route.arrow))
     return label.replace("<text ", f'<text class="label" stroke="{PAPER}" stroke-width="4" paint-order="stroke" ', 1)
 

@@ -39,6 +39,11 @@ class Card:
     pruned: bool = False
     note: str = ""
 
+    @property
+    def shown_kind(self) -> str:
+        """The kind, or nothing where the name says it (`parser`, `branch_2`)."""
+        return "" if self.name.partition("_")[0] == self.kind else self.kind
+
 
 @dataclass(frozen=True, slots=True)
 class Arrow:

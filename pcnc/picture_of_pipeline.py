@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from textwrap import dedent
+from textwrap import dedent, wrap
 from typing import assert_never
 
 from pcnc.blocks import Block, BranchBlock, Needs, ParseBlock, StageBlock, TableBlock, VerdictBlock
@@ -12,9 +13,9 @@ from pcnc.picture import Card, CardLine, Picture, Wiring, assemble, rules_note, 
 from pcnc.program import CallAction, Headers, Service
 from pcnc.source import Span
 
-MOST_LINES = 6
+MOST_LINES = 9
 """Lines of a stage's source that its card shows."""
-LONGEST_LINE = 33
+LONGEST_LINE = 36
 """Characters of source that a line of a card shows."""
 
 
@@ -44,7 +45,7 @@ def _card(block: Block, left: Block | None, whole: Pipeline, rules: Mapping[str,
         case StageBlock(name=name, body=body):
             return Card(name, "stage", _source_lines([statement.span for statement in body], pruned), pruned)
         case BranchBlock(name=name, condition=condition):
-            return Card(name, "branch", _source_lines([condition.span], pruned), pruned)
+            return Card(name, "branch", _source_lines([condition.span], pruned, "if "), pruned)
         case VerdictBlock():
             raise ValueError("a verdict is no block of a picture")
         case _:
@@ -92,21 +93,31 @@ def _call(call: CallAction) -> str:
     return f"{call.action}({arguments})" if arguments else call.action
 
 
-def _source_lines(spans: Iterable[Span], pruned: bool) -> tuple[CardLine, ...]:
-    """Statements or a condition as written, without comments, shortened to what a card has room for."""
+def _source_lines(spans: Iterable[Span], pruned: bool, prefix: str = "") -> tuple[CardLine, ...]:
+    """Statements or a condition as written, each behind `prefix`, without comments, shortened to what a card has room for."""
     lines: list[str] = []
     for span in spans:
         first, *rest = (line.split("#", 1)[0].rstrip() for line in span.text.expandtabs(4).split("\n"))
         # The first line begins in the middle of one of the file; the others carry the file's indentation.
-        lines += [first, *dedent("\n".join(rest)).split("\n")]
+        lines += [prefix + first, *dedent("\n".join(rest)).split("\n")]
     lines = [_narrowed(line) for line in lines if line.strip()]
+    lines = [part for line in lines for part in _broken(line)]
     shown = lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "…"]
-    return tuple(CardLine(_shortened(line), pruned) for line in shown)
+    return tuple(CardLine(line, pruned) for line in shown)
 
 
 def _narrowed(line: str) -> str:
     """Two blanks a level where the source has four: a card is narrow."""
     return " " * ((len(line) - len(line.lstrip())) // 2) + line.strip()
+
+
+def _broken(line: str) -> list[str]:
+    """A line in as many as a card needs for it, those after the first further to the right."""
+    indent = " " * (len(line) - len(line.lstrip()))
+    # A blank that does not break holds `{ drop }` together.
+    whole = re.sub(r"\{ (\w+) \}", "{\u00a0\\1\u00a0}", line.strip())
+    parts = wrap(whole, LONGEST_LINE, initial_indent=indent, subsequent_indent=f"{indent}    ")
+    return [part.replace("\u00a0", " ") for part in parts]
 
 
 def _shortened(line: str) -> str:

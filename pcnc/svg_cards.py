@@ -56,8 +56,7 @@ def card_size(card: Card) -> tuple[int, int]:
 
 
 def _facts(card: Card) -> str:
-    kind = "" if card.name == card.kind else card.kind
-    return " · ".join(part for part in (kind, card.note, "pruned" if card.pruned else "") if part)
+    return " · ".join(part for part in (card.shown_kind, card.note, "pruned" if card.pruned else "") if part)
 
 
 def _columns(card: Card) -> list[tuple[CardLine, ...]]:

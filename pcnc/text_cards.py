@@ -66,8 +66,7 @@ def _plain_text(card: Card) -> str:
 
 
 def _title(card: Card) -> str:
-    kind = "" if card.name == card.kind else card.kind
-    return " · ".join(part for part in (card.name, card.note or kind) if part)
+    return " · ".join(part for part in (card.name, card.note or card.shown_kind) if part)
 
 
 def _shown(line: CardLine, card: Card, colour: bool) -> str:
