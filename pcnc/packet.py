@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from pcnc.bits import write_bits
 from pcnc.checksums import IPV4, internet_checksum, is_ip, pseudo_header
 from pcnc.evaluate import evaluate, packet_only
+from pcnc.expression_walk import fields_read
 from pcnc.packet_defaults import DEFAULTS
 from pcnc.program import Expression, FieldRef, HeaderInstance, Headers, LayerValues, PacketTemplate, Parent, Payload
-from pcnc.solve import fields_read, invert, satisfy
+from pcnc.solve import invert, satisfy
 
 PROTOCOL_FIELDS = ("proto", "next")
 """The fields, in IP and extension headers, that hold the number of the protocol that follows."""
@@ -190,7 +191,7 @@ def _state_length(layer: _Layer, end: int) -> None:
     wanted = end - layer.start
     if extent is None or any(read.name in layer.given for read in fields_read(extent)):
         return
-    solution = invert(extent, wanted, layer.evaluate)
+    solution = invert(extent, wanted)
     if solution is None:
         if layer.evaluate(extent) == wanted:
             return

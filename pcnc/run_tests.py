@@ -8,27 +8,16 @@ from typing import Literal, Protocol, assert_never
 
 from pcnc.diagnostics import Diagnostic
 from pcnc.evaluate import Surroundings, evaluate
+from pcnc.expression_walk import walk
 from pcnc.interpret import Interpreter
 from pcnc.packet import build
 from pcnc.parse_packet import AbsentHeader, Packet, parse_packet
 from pcnc.program import (
-    Arithmetic,
-    Cast,
     ChainName,
-    Compare,
-    Complement,
-    Conditional,
-    ConfigRead,
-    Constant,
     CounterRead,
     Expression,
     FieldRead,
     HeaderPresent,
-    LocalRead,
-    Logic,
-    Membership,
-    MetaRead,
-    Not,
     PacketLength,
     Program,
     Service,
@@ -261,28 +250,11 @@ def _expect(condition: Expression, packet: Packet, target: Target) -> Expectatio
         held = bool(evaluate(condition, at))
     except (AbsentHeader, NoSuchCounter):
         held = False
-    shown = list(dict.fromkeys(_show(read, at) for read in _reads(condition)))
+    shown = list(dict.fromkeys(_show(read, at) for read in walk(condition) if isinstance(read, Read)))
     return Expectation(condition.span, held, condition.span.text, ", ".join(shown) or str(held).lower())
 
 
 Read = FieldRead | HeaderPresent | PacketLength | CounterRead
-
-
-def _reads(expression: Expression) -> tuple[Read, ...]:
-    """What an expectation asks of the packet and of counters, from left to right."""
-    match expression:
-        case FieldRead() | HeaderPresent() | PacketLength() | CounterRead():
-            return (expression,)
-        case Constant() | MetaRead() | ConfigRead() | LocalRead():
-            return ()
-        case Complement(operand) | Not(operand) | Cast(operand) | Membership(operand):
-            return _reads(operand)
-        case Arithmetic(_, left, right) | Compare(_, left, right) | Logic(_, left, right):
-            return _reads(left) + _reads(right)
-        case Conditional(condition, then, otherwise):
-            return _reads(condition) + _reads(then) + _reads(otherwise)
-        case _:
-            assert_never(expression)
 
 
 def _show(read: Read, at: Surroundings) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pcnc.program import Arithmetic, Cast, Compare, Constant, Expression, FieldRead, FieldRef, Logic, Membership, Not
 from pcnc.rules import Interval, MaskedValue
 
@@ -40,43 +38,23 @@ def satisfy(condition: Expression) -> Solution | None:
     return None
 
 
-def invert(expression: Expression, wanted: int, evaluate: Callable[[Expression], int]) -> Solution | None:
+def invert(expression: Expression, wanted: int) -> Solution | None:
     """The value of a field with which an expression comes to `wanted`, or None where there is none or it cannot be found.
 
-    Read are sums, differences, products and left shifts of one field and of what `evaluate` knows (`length + 40`, `ihl * 4`).
+    Read are a field, and sums, differences, products and left shifts of one and constants (`length + 40`, `ihl * 4`).
     """
     match expression:
         case FieldRead() | Cast():
             return _set(expression, wanted)
-        case Arithmetic(operator, left, right):
-            known, unknown = (left, right) if fields_read(right) else (right, left)
-            if not fields_read(unknown):
-                return None
-            other = evaluate(known)
-            match operator:
-                case "+":
-                    return invert(unknown, wanted - other, evaluate)
-                case "-" if unknown is left:
-                    return invert(unknown, wanted + other, evaluate)
-                case "-":
-                    return invert(unknown, other - wanted, evaluate)
-                case "*" if other and wanted % other == 0:
-                    return invert(unknown, wanted // other, evaluate)
-                case "<<" if unknown is left and wanted % (1 << other) == 0:
-                    return invert(unknown, wanted >> other, evaluate)
+        case Arithmetic("+", inner, Constant(value)) | Arithmetic("+", Constant(value), inner):
+            return invert(inner, wanted - value)
+        case Arithmetic("-", inner, Constant(value)):
+            return invert(inner, wanted + value)
+        case Arithmetic("*", inner, Constant(value)) | Arithmetic("*", Constant(value), inner) if value and wanted % value == 0:
+            return invert(inner, wanted // value)
+        case Arithmetic("<<", inner, Constant(value)) if wanted % (1 << value) == 0:
+            return invert(inner, wanted >> value)
     return None
-
-
-def fields_read(expression: Expression) -> tuple[FieldRef, ...]:
-    """The fields that sums, products and casts read, in order; what stands in other forms is not looked into."""
-    match expression:
-        case FieldRead(field):
-            return (field,)
-        case Cast(operand, _):
-            return fields_read(operand)
-        case Arithmetic(_, left, right):
-            return fields_read(left) + fields_read(right)
-    return ()
 
 
 def _set(target: Expression, value: int) -> Solution | None:
