@@ -7,7 +7,6 @@ import pytest
 from pcnc.blocks import StageBlock, TableBlock
 from pcnc.diagnostics import CompileError
 from pcnc.graph import Edge, GraphError
-from pcnc.lower import lower
 from pcnc.optimise import PASS_NAMES, optimise
 from pcnc.passes.bypass_idle_blocks import bypass_idle_blocks
 from pcnc.passes.prune_empty_tables import prune_empty_tables
@@ -146,7 +145,6 @@ def test_check_finds_a_broken_graph() -> None:
 
 def test_more_programs_than_tail_calls_is_a_diagnostic() -> None:
     steps = "\n".join("        sources" for _ in range(31))
-    program, service = compile_text(FIREWALL.replace("sources; destinations", f"\n{steps}\n"))
     with pytest.raises(CompileError) as raised:
-        lower(program, service)
+        compile_text(FIREWALL.replace("sources; destinations", f"\n{steps}\n"))
     assert raised.value.diagnostics[0].name == "pipeline-too-long"

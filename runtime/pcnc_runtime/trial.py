@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 from pcnc.manifest import ChainName, ChainPlan, Hook, Manifest, Variant
 from pcnc.rules import Pattern, Rule
+from pcnc.run_tests import NoSuchCounter
 from pcnc.shape import Shape, shape_of
 from pcnc_runtime.encode import encode_rules, encode_settings
 from pcnc_runtime.kernel_maps import KernelMap, MapFlag, MapType, create_map
@@ -79,16 +80,18 @@ class Trial:
             self._chains = self._load()
         return self._chains[chain].run(frame)
 
+    def entry(self, chain: ChainName) -> int:
+        """The descriptor of the program that a packet of a chain meets first, lent until the rules change."""
+        if self._chains is None:
+            self._chains = self._load()
+        return self._chains[chain].entry
+
     def counter(self, table: str, rule: int, unit: Literal["packets", "bytes"]) -> int:
-        """What a table's rule (from 1), or its default (0), has counted. LookupError where there is none."""
-        slot = 0
-        if rule:
-            if rule > len(self._rules[table]):
-                raise LookupError(f"{table} has no rule {rule}")
-            slot = self._slot(table, self._rules[table][rule - 1])
-        counted = self._counters[table].sum_per_cpu(slot)
-        if counted is None:
-            raise LookupError(f"{table} has no counter {slot}")
+        """What a table's rule (from 1), or its default (0), has counted. NoSuchCounter where there is none."""
+        if rule > len(self._rules[table]) or table not in self._counters:
+            raise NoSuchCounter(f"{table} has no counter for rule {rule}")
+        slot = self._slot(table, self._rules[table][rule - 1]) if rule else 0
+        counted = self._counters[table].sum_per_cpu(slot) or (0, 0)
         return counted[0 if unit == "packets" else 1]
 
     def _slot(self, table: str, rule: Rule) -> int:
@@ -147,6 +150,11 @@ class _LoadedChain:
                 program = stack.enter_context(opened.take_program(block.function))
             blocks.set_slot(block.slot, program.fd)
             self._programs.append(program)
+
+    @property
+    def entry(self) -> int:
+        """The descriptor of the first program."""
+        return self._programs[0].fd
 
     def run(self, frame: bytes) -> TrialOutcome:
         before = self._count()
