@@ -130,6 +130,9 @@ def _draw_downwards(canvas: Canvas, picture: Picture, width: int, colour: bool) 
         if way is not None and way.shown_label:
             canvas.put(3, y, way.shown_label)
             y += 1
+    for card in picture.cards:
+        if is_rail(card.name) and card.note:
+            y = _draw_below(canvas, card, (), y, frame, colour)
     return y
 
 

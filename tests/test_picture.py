@@ -220,6 +220,9 @@ def test_a_manifest_of_which_nothing_is_left_draws_a_way_to_next() -> None:
     )
     assert [arrow for arrow in picture.arrows if not arrow.pruned] == [Arrow("ingress packets", "next", "next")]
     assert picture.card("next").note == "12,345"
+    assert " next 12,345\n" in draw_text(picture, 40, colour=False)
+    counted = picture_of_plan(plan, "ingress", plan.variants[0], plan.variants[0], {}, {"next": 1, "drop": 37})
+    assert " next 1\n drop 37\n" in draw_text(counted, 40, colour=False)
     assert picture.card("sources").lines[-1].text == "7 packets"
 
 
