@@ -25,7 +25,7 @@ from pcnc.resolve.coercion import coerce
 from pcnc.resolve.expressions import Expressions
 from pcnc.resolve.field_table import FieldTable
 from pcnc.resolve.pseudo_types import is_number, is_poison
-from pcnc.resolve.scope import EitherName, HeaderName, OwnField, Scope
+from pcnc.resolve.scope import RESERVED_FOR_HEADERS, EitherName, HeaderName, OwnField, Scope
 from pcnc.source import Span
 from pcnc.types import unsigned
 
@@ -50,7 +50,13 @@ def resolve_headers(
     declarations: list[syntax.HeaderDeclaration], eithers: list[syntax.EitherDeclaration], scope: Scope, found: Diagnostics
 ) -> ResolvedHeaders:
     """All headers, in order of declaration (the prelude's first), each after its parents; their names go into `scope`."""
-    taken = [d for d in declarations if scope.declare(d.name, HeaderName(d.name.text), found)]
+    taken = []
+    for declaration in declarations:
+        name = declaration.name
+        if name.text in RESERVED_FOR_HEADERS:
+            found.add(problems.reserved_name(name.text, name.span))
+        elif scope.declare(name, HeaderName(name.text), found):
+            taken.append(declaration)
     builder = _Builder({d.name.text: d for d in taken}, scope, found)
     for declaration in taken:
         builder.lay_out(declaration)

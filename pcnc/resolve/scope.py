@@ -13,7 +13,9 @@ from pcnc.source import Span
 from pcnc.types import BUILT_IN_TYPES, Type
 
 VERDICTS = ("drop", "next", "pass")
-RESERVED = frozenset((*VERDICTS, "packet", "payload", "bytes", "truncate", "true", "false", "inner", "previous", *BUILT_IN_TYPES))
+RESERVED = frozenset((*VERDICTS, "packet", "true", "false", "inner", *BUILT_IN_TYPES))
+RESERVED_FOR_HEADERS = frozenset(("payload", "bytes", "truncate", "previous"))
+"""Names that no header can have: layers of a test's packet that are none, and a clause's word for the header before."""
 # fmt: off
 LATER = frozenset((
     "flood", "forward", "punt", "reject", "hash", "random", "now", "fib", "emit", "push", "pop", "map", "group", "meter",
