@@ -26,6 +26,9 @@ from pcnc_ebpf.write_statements import INTERNAL, NEXT, TAIL_CALL, StatementWrite
 
 View = dict[str, Any]
 
+LONGEST_SUMMARY = 72
+"""Characters of source that stand for a stage."""
+
 
 class BlockView:
     """Makes the view of each block of one pipeline."""
@@ -221,13 +224,19 @@ def summarise(block: Block, pipeline: Pipeline) -> str:
         case TableBlock():
             columns = ", ".join(f"{column.name} ({column.kind})" for column in live_columns(block))
             return f"matches {columns or 'any packet'}"
-        case StageBlock(default_of=None):
-            return "runs the statements of a stage"
-        case StageBlock():
-            return "the default of a table without rules"
-        case BranchBlock():
-            return "goes one of two ways"
+        case StageBlock(default_of=None, span=span):
+            return _shortened(span.text.partition("{")[2].rpartition("}")[0] or span.text)
+        case StageBlock(default_of=table):
+            return f"the default of {table.name}, which has no rules" if table else ""
+        case BranchBlock(condition=condition):
+            return _shortened(f"if {condition.span.text}")
         case VerdictBlock():
             return "ends every packet's way"
         case _:
             assert_never(block)
+
+
+def _shortened(code: str) -> str:
+    """Source text on one line, as much of it as fits a card, and fit to stand in a comment."""
+    line = " ".join(code.split()).replace("*/", "* /").replace("/*", "/ *")
+    return line if len(line) <= LONGEST_SUMMARY else f"{line[: LONGEST_SUMMARY - 1].rstrip()}…"
