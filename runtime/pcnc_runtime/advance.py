@@ -13,12 +13,12 @@ from pcnc.shape import Shape, shape_of
 from pcnc_runtime.bundle_store import StoredBundle, StoredVariant, stored_source
 from pcnc_runtime.changes import Change, Recompile, RuleChanges, SourceRecord
 from pcnc_runtime.errors import RuntimeProblem
-from pcnc_runtime.generation import Parent, build_generation, chains_of, put_into_force, runs_in
+from pcnc_runtime.generation import Parent, build_generation, chains_of, is_whole, put_into_force, runs_in
 from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.live_rules import LiveRule, compare, shadowed
 from pcnc_runtime.pins import remove_tree
 from pcnc_runtime.records import ChainRecord, Generation, State, TableRecord, What
-from pcnc_runtime.recovery import is_in_order, recover, settle
+from pcnc_runtime.recovery import is_in_order, not_loaded, recover, settle
 from pcnc_runtime.state import Place, locked, place_of
 
 
@@ -47,6 +47,52 @@ class Loaded:
         """The bundle of the generation in force."""
         return StoredBundle(self.place.bundles / self.live.bundle)
 
+    def switch(self, number: int, state: State) -> float:
+        """Puts a generation, pinned and written down, into force; `state` is the whole with it as target. The seconds it took.
+
+        Where this fails everything is as it was, and the exception goes on.
+        """
+        try:
+            self.place.write(state)
+            return put_into_force(self.place, number)
+        except BaseException:
+            # Where a signal came after the last write, the next command finds the new generation in force, and goes on.
+            if not all(runs_in(self.place, chain, number) for chain in chains_of(self.place)):
+                if put_into_force(self.place, self.state.kept[0]):
+                    wait_for_packets()
+                self.place.write(self.state)
+            raise
+
+    def go_back(self) -> Change:
+        """Puts the previous generation into force. See `operations.rollback`."""
+        if len(self.state.kept) < 2 or not is_whole(self.place, self.state.kept[1]):
+            help = "only the generation before the last change is kept"
+            raise RuntimeProblem("no-previous", f"`{self.place.name}` has no previous generation", help)
+        live, previous = self.live, self.record(self.state.kept[1])
+        self.place.write_record(replace(previous, since=time.time()))
+        pending = replace(self.state, target=(previous.number, live.number))
+        flip = self.switch(previous.number, pending)
+        in_force = time.perf_counter() - self.began
+        self.state = settle(self.place, pending)
+        variant = StoredBundle(self.place.bundles / previous.bundle).variant(previous.variant).variant
+        compared = [
+            compare(name, live.tables[name].rules if name in live.tables else (), table.rules)
+            for name, table in previous.tables.items()
+        ]
+        return Change(
+            name=self.place.name,
+            what="rollback",
+            generation=previous.number,
+            previous=live.number,
+            in_force=in_force,
+            flip=flip,
+            variant=variant.name,
+            exact=previous.exact,
+            compiled=False,
+            programs=0,
+            rules=tuple(each for each in compared if each.added or each.removed or each.replaced),
+        )
+
 
 @contextmanager
 def opened(name: str) -> Iterator[Loaded]:
@@ -62,9 +108,11 @@ def opened(name: str) -> Iterator[Loaded]:
         yield Loaded(place, state, began)
 
 
-def not_loaded(name: str) -> RuntimeProblem:
-    """The problem `not-loaded`."""
-    return RuntimeProblem("not-loaded", f"nothing is loaded under the name `{name}`", "`pcnc show` lists what is loaded")
+def no_such_table(manifest: Manifest, table: str) -> RuntimeProblem:
+    """The problem `no-such-table`."""
+    known = ", ".join(f"`{entry.schema.name}`" for entry in manifest.tables)
+    help = f"there are {known}" if known else "it has none"
+    return RuntimeProblem("no-such-table", f"service `{manifest.service}` has no table `{table}`", help)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,25 +235,16 @@ class Step:
                 maps={**state.maps, record.number: record.maps},
                 next_ids=wanted.next_ids,
             )
-            place.write(pending)
-            flip = put_into_force(place, record.number)
+            flip = self.loaded.switch(record.number, pending)
         except BaseException:
-            if not all(runs_in(place, chain, record.number) for chain in chains_of(place)):
-                self._back_out(record.number)
+            if not any(runs_in(place, chain, record.number) for chain in chains_of(place)):
+                remove_tree(place.generation(record.number))
+                place.record(record.number).unlink(missing_ok=True)
             raise
         in_force = time.perf_counter() - self.loaded.began
         report = self._report(record.number, chosen.variant.variant.name, chosen.exact, chosen.compiled, chosen.notes)
         self.loaded.state = settle(place, pending)
         return replace(report, in_force=in_force, flip=flip, programs=programs)
-
-    def _back_out(self, number: int) -> None:
-        """Everything as it was before. Where this fails as well, the next command does it."""
-        place, state = self.loaded.place, self.loaded.state
-        if put_into_force(place, state.kept[0]):
-            wait_for_packets()
-        place.write(state)
-        remove_tree(place.generation(number))
-        place.record(number).unlink(missing_ok=True)
 
     def _report(self, number: int, variant: str, exact: bool, compiled: bool, notes: tuple[str, ...]) -> Change:
         return Change(

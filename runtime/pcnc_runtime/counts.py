@@ -66,8 +66,8 @@ class CountMaps:
 
     def close(self) -> None:
         """Closes all maps."""
-        for each in (*self.verdicts, *self.counters):
-            each.map.close()
+        for opened in (*(each.map for each in self.verdicts), *(each.map for each in self.counters)):
+            opened.close()
 
 
 def open_count_maps(

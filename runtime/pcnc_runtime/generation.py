@@ -209,7 +209,7 @@ def runs_in(place: Place, chain: str, number: int) -> bool:
 
 
 def put_into_force(place: Place, number: int) -> float:
-    """Writes the entry of every chain that does not hold this generation yet; returns the seconds that took, 0 where none was to be written.
+    """Writes the entry of every chain that does not hold this generation yet; returns the seconds that took (0: nothing to do).
 
     RuntimeProblem `pins-lost` where a pin is gone. Signals wait until all are written.
     """

@@ -41,10 +41,10 @@ class Edited:
     notes: tuple[str, ...] = ()
 
 
-def rules_of_file(rules: Sequence[Rule]) -> Edited:
-    """A table's rules when it is loaded."""
-    live = tuple(LiveRule(number, "file", rule, 0, number - 1) for number, rule in enumerate(rules, start=1))
-    return Edited(live, len(live) + 1)
+def rules_of_file(rules: Sequence[Rule], next_id: int = 1) -> Edited:
+    """A table's rules when it is loaded; ids begin with `next_id`."""
+    live = tuple(LiveRule(next_id + index, "file", rule, 0, index) for index, rule in enumerate(rules))
+    return Edited(live, next_id + len(live))
 
 
 def edit_rules(schema: TableSchema, rules: Sequence[LiveRule], next_id: int, edits: Iterable[Edit]) -> Edited:

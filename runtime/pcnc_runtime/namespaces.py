@@ -1,25 +1,16 @@
-"""Network namespaces of devices: which one we are in, getting into another by its inode, and what sort of devices are there."""
+"""Network namespaces of devices: which one we are in, and getting into another, known by its inode."""
 
 from __future__ import annotations
 
 import ctypes
-import errno
-import fcntl
 import os
-import socket
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pcnc_runtime.attach import device_index
-from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
-
 _OURS = "/proc/thread-self/ns/net"
 _NAMED = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
-_SIOCGIFHWADDR = 0x8927
-_ETHERNET, _LOOPBACK = 1, 772  # ARPHRD_*: frames on the loopback device have an Ethernet header, too
 
 
 def current_namespace() -> int:
@@ -74,18 +65,3 @@ def _enter(fd: int) -> None:
     if ctypes.CDLL(None, use_errno=True).setns(fd, _CLONE_NEWNET):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-
-
-def check_ethernet(device: str) -> int:
-    """The index of a device whose frames begin with an Ethernet header. RuntimeProblem `no-such-device`, `no-ethernet`."""
-    index = device_index(device)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        try:
-            answer = fcntl.ioctl(control, _SIOCGIFHWADDR, struct.pack("16s24x", device.encode()))
-        except OSError as error:
-            raise problem_from_errno(error, f"ask what `{device}` is") from None
-    (kind,) = struct.unpack_from("=H", answer, 16)
-    if kind not in (_ETHERNET, _LOOPBACK):
-        text = f"frames on `{device}` have no Ethernet header, and every program begins with that"
-        raise RuntimeProblem("no-ethernet", text, "attach to a device with Ethernet framing", errno=errno.EOPNOTSUPP)
-    return index

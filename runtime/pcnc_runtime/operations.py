@@ -12,10 +12,13 @@ before that leaves the running one as it was. Functions raise RuntimeProblem, an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from pcnc.manifest import Manifest
 from pcnc.rules import TableSchema
-from pcnc_runtime.attach import XdpMode
-from pcnc_runtime.bundle import Bundle
+from pcnc_runtime.advance import Loaded, Step, Wanted, no_such_table, opened
+from pcnc_runtime.bundle_store import store_bundle, store_source
 from pcnc_runtime.changes import (
     AddRule,
     Attachment,
@@ -28,7 +31,18 @@ from pcnc_runtime.changes import (
     RuleChanges,
     SourceRecord,
 )
+from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.facts import ServiceFacts, SettingFacts, Statistics, TableFacts
+from pcnc_runtime.live_rules import LiveRule, check_size, edit_rules, rules_of_file
+from pcnc_runtime.merge_rules import merge_rules, misfits_of
+from pcnc_runtime.records import What
+from pcnc_runtime.recovery import not_loaded, remove_service
+from pcnc_runtime.settings import checked_settings, kept_settings
+from pcnc_runtime.state import locked, names_with_records, place_of
+
+if TYPE_CHECKING:
+    from pcnc_runtime.attach import XdpMode
+    from pcnc_runtime.bundle import Bundle
 
 __all__ = [
     "AddRule",
@@ -70,10 +84,13 @@ def load(
 
     `mode` is for XDP; without it native is tried, then generic. `settings` are values by name, others are what the file says.
     `source` is kept, so that later changes of the rules can be compiled for. RuntimeProblem: `bad-name`, `name-in-use`,
-    `no-such-device`, `no-ethernet`, `device-carries-xdp`, `device-carries-tc`, `not-supported`, `no-such-setting`,
-    `bad-setting`, `kernel-lacks`, `verifier-refused`, `broken-bundle`, `no-privilege`, `busy`. Nothing remains of a load that fails.
+    `no-devices`, `no-such-device`, `no-ethernet`, `device-carries-xdp`, `device-carries-tc`, `not-supported`,
+    `no-such-setting`, `bad-setting`, `kernel-lacks`, `verifier-refused`, `broken-bundle`, `no-privilege`, `busy`. Nothing
+    remains of a load that fails.
     """
-    raise NotImplementedError
+    from pcnc_runtime.first_load import load_service
+
+    return load_service(bundle, name, devices, mode, settings or {}, source, recompile)
 
 
 def swap(
@@ -90,7 +107,66 @@ def swap(
     RuntimeProblem `rules-do-not-fit` lists the operator's rules that the new tables cannot hold; `discard` drops these.
     `other-hook`, `other-chains`: what is attached cannot run the new version; unload it and load it anew.
     """
-    raise NotImplementedError
+    from pcnc_runtime.kernel_needs import check_needs
+
+    new = bundle.manifest
+    check_needs(new)
+    with opened(name) as loaded:
+        old, live = loaded.bundle.manifest, loaded.live
+        _check_replaceable(name, old, new)
+        rules: dict[str, tuple[LiveRule, ...]] = {}
+        next_ids = dict(loaded.state.next_ids)
+        misfits: list[str] = []
+        for entry in new.tables:
+            table = entry.schema.name
+            if table in live.tables:
+                schema = old.table(table).schema
+                merged = merge_rules(schema, live.tables[table].rules, entry.schema, entry.rules, next_ids.get(table, 1))
+                rules[table], next_ids[table] = merged.rules, merged.next_id
+                misfits += merged.misfits
+            else:
+                made = rules_of_file(entry.rules, next_ids.get(table, 1))
+                rules[table], next_ids[table] = made.rules, made.next_id
+        for entry in old.tables:
+            if entry.schema.name not in rules:
+                misfits += misfits_of(entry.schema.name, entry.schema, live.tables[entry.schema.name].rules)
+        if misfits and not discard:
+            raise _do_not_fit(misfits)
+        for entry in new.tables:
+            check_size(entry.schema, len(rules[entry.schema.name]))
+        settings, notes = kept_settings(old, new, live.settings)
+        stored = store_bundle(bundle, loaded.place.bundles)
+        wanted = Wanted(
+            what="swap",
+            bundle=stored,
+            manifest=stored.manifest,
+            source=store_source(source, loaded.place.sources),
+            settings=settings,
+            rules=rules,
+            next_ids=next_ids,
+            notes=(*notes, *(f"dropped {misfit}" for misfit in misfits)),
+        )
+        return Step(loaded, wanted, recompile).take()
+
+
+def _check_replaceable(name: str, old: Manifest, new: Manifest) -> None:
+    help = f"`pcnc unload {name}`, then load the new one"
+    if old.hook != new.hook:
+        text = f"`{name}` runs at {old.hook}, and the new version was compiled for {new.hook}"
+        raise RuntimeProblem("other-hook", text, f"compile it with --hook {old.hook}, or {help}")
+    chains = [sorted(entry.chain for entry in manifest.entries) for manifest in (old, new)]
+    if chains[0] != chains[1]:
+        text = f"`{name}` has the chains {' and '.join(chains[0])}, the new version {' and '.join(chains[1])}"
+        raise RuntimeProblem("other-chains", text, help)
+
+
+_MOST_LISTED = 20
+
+
+def _do_not_fit(misfits: Sequence[str]) -> RuntimeProblem:
+    listed = [*misfits[:_MOST_LISTED], *([f"and {len(misfits) - _MOST_LISTED} more"] if len(misfits) > _MOST_LISTED else [])]
+    text = f"{len(misfits)} of the operator's rules do not fit the new version:\n" + "\n".join(f"  {each}" for each in listed)
+    return RuntimeProblem("rules-do-not-fit", text, "delete them first, or drop them with --discard")
 
 
 def rollback(name: str) -> Change:
@@ -98,7 +174,8 @@ def rollback(name: str) -> Change:
 
     RuntimeProblem `no-previous` where there is none.
     """
-    raise NotImplementedError
+    with opened(name) as loaded:
+        return loaded.go_back()
 
 
 def change_rules(name: str, edits: Sequence[Edit], *, recompile: Recompile | None = None, dry_run: bool = False) -> Change:
@@ -106,12 +183,42 @@ def change_rules(name: str, edits: Sequence[Edit], *, recompile: Recompile | Non
 
     RuntimeProblem: `no-such-table`, `no-such-rule`, `rule-exists`, `bad-rule`, `bad-position`, `table-full`.
     """
-    raise NotImplementedError
+    with opened(name) as loaded:
+        manifest, live = loaded.bundle.manifest, loaded.live
+        by_table: dict[str, list[Edit]] = {}
+        for edit in edits:
+            by_table.setdefault(edit.table, []).append(edit)
+        wanted = _as_it_is(loaded, "rules")
+        rules, next_ids, notes = dict(wanted.rules), dict(wanted.next_ids), list[str]()
+        for table, asked in by_table.items():
+            if table not in rules:
+                raise no_such_table(manifest, table)
+            made = edit_rules(manifest.table(table).schema, live.tables[table].rules, next_ids[table], asked)
+            rules[table], next_ids[table] = made.rules, made.next_id
+            notes += made.notes
+        step = Step(loaded, replace(wanted, rules=rules, next_ids=next_ids, notes=tuple(notes)), recompile)
+        return step.preview() if dry_run else step.take()
 
 
 def set_configs(name: str, values: Mapping[str, int], *, recompile: Recompile | None = None) -> Change:
     """Gives settings other values (host order). RuntimeProblem: `no-such-setting`, `bad-setting`."""
-    raise NotImplementedError
+    with opened(name) as loaded:
+        wanted = _as_it_is(loaded, "settings")
+        settings = {**wanted.settings, **checked_settings(wanted.manifest, values)}
+        return Step(loaded, replace(wanted, settings=settings), recompile).take()
+
+
+def _as_it_is(loaded: Loaded, what: What) -> Wanted:
+    live, bundle = loaded.live, loaded.bundle
+    return Wanted(
+        what=what,
+        bundle=bundle,
+        manifest=bundle.manifest,
+        source=live.source,
+        settings=live.settings,
+        rules={name: table.rules for name, table in live.tables.items()},
+        next_ids=loaded.state.next_ids,
+    )
 
 
 def unload(name: str) -> tuple[Attachment, ...]:
@@ -119,34 +226,49 @@ def unload(name: str) -> tuple[Attachment, ...]:
 
     A device that is gone, or carries another program by now, is no obstacle, and left alone. RuntimeProblem `not-loaded`.
     """
-    raise NotImplementedError
+    place = place_of(name)
+    if not place.folder.exists() and not place.pins.exists():
+        raise not_loaded(name)
+    with locked(name):
+        return remove_service(place)
 
 
 def loaded_names() -> tuple[str, ...]:
     """The names of all loaded services, sorted."""
-    raise NotImplementedError
+    return tuple(name for name in names_with_records() if (state := place_of(name).read()) and state.phase == "loaded")
 
 
 def describe(name: str) -> ServiceFacts:
     """Everything about a loaded service. RuntimeProblem `not-loaded`."""
-    raise NotImplementedError
+    from pcnc_runtime.describe import describe_service
+
+    return describe_service(name)
 
 
 def read_schemas(name: str) -> tuple[TableSchema, ...]:
     """The tables of a loaded service as rules see them: what is needed to read rules from text. Cheap."""
-    raise NotImplementedError
+    from pcnc_runtime.describe import live_manifest
+
+    return live_manifest(name)[0].schemas
 
 
 def read_table(name: str, table: str) -> TableFacts:
     """One table with its rules and counts. RuntimeProblem `not-loaded`, `no-such-table`."""
-    raise NotImplementedError
+    from pcnc_runtime.describe import describe_table
+
+    return describe_table(name, table)
 
 
 def read_settings(name: str) -> tuple[SettingFacts, ...]:
     """The settings and their values. Cheap."""
-    raise NotImplementedError
+    from pcnc_runtime.describe import live_manifest, settings_of
+
+    return settings_of(*live_manifest(name))
 
 
 def statistics(name: str) -> Statistics:
     """All counts, once; who asks again and again opens a `Watcher`."""
-    raise NotImplementedError
+    from pcnc_runtime.statistics import Watcher
+
+    with Watcher(name) as watcher:
+        return watcher.read()

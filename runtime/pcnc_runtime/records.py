@@ -43,6 +43,14 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True)
+class MapNumbers:
+    """Which maps of counts a generation uses, by chain and by table. Generations with the same number share the map."""
+
+    chains: Mapping[str, int]
+    tables: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """A service as a whole.
 
@@ -60,6 +68,8 @@ class State:
     last: int
     last_map: int
     """The highest number given to a map of counts."""
+    maps: Mapping[int, MapNumbers]
+    """Of every generation mentioned."""
     next_ids: Mapping[str, int]
     carried: Carried
 
@@ -100,6 +110,12 @@ class Generation:
     settings: Mapping[str, int]
     tables: Mapping[str, TableRecord]
     chains: Mapping[str, ChainRecord]
+
+    @property
+    def maps(self) -> MapNumbers:
+        """Which maps of counts it uses."""
+        chains = {name: chain.verdicts for name, chain in self.chains.items()}
+        return MapNumbers(chains, {name: table.counters for name, table in self.tables.items() if table.counters})
 
 
 # ---- files
@@ -156,6 +172,7 @@ def write_state(path: Path, state: State) -> None:
         "target": state.target,
         "last": state.last,
         "last_map": state.last_map,
+        "maps": {number: [dict(maps.chains), dict(maps.tables)] for number, maps in state.maps.items()},
         "next_ids": dict(state.next_ids),
         "reasons": {chain: dict(reasons) for chain, reasons in state.carried.reasons.items()},
         "rules": {table: dict(rules) for table, rules in state.carried.rules.items()},
@@ -185,6 +202,7 @@ def read_state(path: Path) -> State | None:
             target=tuple(data["target"]),
             last=data["last"],
             last_map=data["last_map"],
+            maps={int(number): MapNumbers(chains, tables) for number, (chains, tables) in data["maps"].items()},
             next_ids=data["next_ids"],
             carried=Carried(
                 data["reasons"],

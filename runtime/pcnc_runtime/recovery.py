@@ -14,12 +14,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from pcnc_runtime.attachments import detach_all, find_attachments
+from pcnc_runtime.changes import Attachment
 from pcnc_runtime.counts import ReadRecord, carry
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.generation import chains_of, is_whole, put_into_force, runs_in
 from pcnc_runtime.grace import wait_for_packets
+from pcnc_runtime.namespaces import current_namespace
 from pcnc_runtime.pins import list_pins, remove_tree
-from pcnc_runtime.records import State
+from pcnc_runtime.records import Carried, State
 from pcnc_runtime.state import Place, remove_lock
 
 _KEPT = 2
@@ -121,15 +123,52 @@ def is_in_order(place: Place, state: State) -> bool:
     return is_whole(place, live) and all(runs_in(place, chain, live) for chain in chains_of(place))
 
 
-def tear_down(place: Place, state: State) -> None:
-    """Takes a service off its devices and removes all of it but the lock. RuntimeProblem where a device cannot be asked."""
+def tear_down(place: Place, state: State) -> tuple[Attachment, ...]:
+    """Takes a service off its devices and removes all of it but the lock; what its devices carried."""
     if state.phase != "unloading":
         place.write(replace(state, phase="unloading"))
-    detach_all(state)
+    reports = detach_all(state)
     # Packets may still be in the blocks, which lose each other when their array is unpinned.
     wait_for_packets()
     remove_tree(place.pins)
     place.remove_files()
+    return reports
+
+
+def remove_service(place: Place) -> tuple[Attachment, ...]:
+    """Removes a service, whatever state it is in, under its lock; what its devices carried. RuntimeProblem `not-loaded`."""
+    try:
+        state = place.read()
+    except RuntimeProblem as problem:
+        if problem.name != "broken-record":
+            raise
+        state = None
+    if state is None:
+        if not list_pins(place.pins):
+            remove_everything(place)
+            raise not_loaded(place.name)
+        state = _without_records(place)
+    reports = tear_down(place, state)
+    remove_everything(place)
+    return reports
+
+
+def _without_records(place: Place) -> State:
+    """What can be known of a service whose records are gone: where its programs are, in this namespace."""
+    return State(
+        name=place.name,
+        phase="unloading",
+        loaded=0.0,
+        namespace=current_namespace(),
+        attachments=find_attachments(place),
+        kept=(),
+        target=(),
+        last=0,
+        last_map=0,
+        maps={},
+        next_ids={},
+        carried=Carried(),
+    )
 
 
 def remove_everything(place: Place) -> None:
@@ -139,3 +178,8 @@ def remove_everything(place: Place) -> None:
     for folder in (place.pins.parent, place.folder.parent):
         with suppress(OSError):
             os.rmdir(folder)
+
+
+def not_loaded(name: str) -> RuntimeProblem:
+    """The problem `not-loaded`."""
+    return RuntimeProblem("not-loaded", f"nothing is loaded under the name `{name}`", "`pcnc show` lists what is loaded")

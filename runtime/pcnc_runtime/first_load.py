@@ -1,0 +1,155 @@
+"""Loading a service under a new name: everything is built and pinned, the entry is filled, and only then are devices touched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from pcnc.manifest import EntryPlan
+from pcnc.shape import shape_of
+from pcnc_runtime.advance import Planner, Wanted, choose_variant
+from pcnc_runtime.attach import XdpMode
+from pcnc_runtime.attachments import attach_all, check_devices
+from pcnc_runtime.bundle import Bundle
+from pcnc_runtime.bundle_store import StoredBundle, store_bundle, store_source
+from pcnc_runtime.changes import Attachment, Change, Recompile, SourceRecord
+from pcnc_runtime.devices import DeviceFacts
+from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
+from pcnc_runtime.generation import build_generation, put_into_force
+from pcnc_runtime.kernel_maps import MapType, create_map
+from pcnc_runtime.kernel_needs import check_needs
+from pcnc_runtime.live_rules import rules_of_file
+from pcnc_runtime.namespaces import current_namespace
+from pcnc_runtime.objects import load_program
+from pcnc_runtime.pins import make_directory, pin, remove_tree
+from pcnc_runtime.programs import Program
+from pcnc_runtime.records import AttachedAt, Carried, State
+from pcnc_runtime.recovery import recover, remove_everything, tear_down
+from pcnc_runtime.settings import checked_settings
+from pcnc_runtime.state import Place, locked, place_of
+
+
+def load_service(
+    bundle: Bundle,
+    name: str,
+    devices: Sequence[str],
+    mode: XdpMode | None,
+    settings: Mapping[str, int],
+    source: SourceRecord | None,
+    recompile: Recompile | None,
+) -> Change:
+    """See `operations.load`."""
+    began = time.perf_counter()
+    place = place_of(name)
+    check_needs(bundle.manifest)
+    chosen_settings = checked_settings(bundle.manifest, settings)
+    found = check_devices(devices)
+    with locked(name):
+        if recover(place) is not None:
+            help = f"`pcnc swap {name} FILE` replaces it, `pcnc unload {name}` removes it"
+            raise RuntimeProblem("name-in-use", f"a service is loaded as `{name}` already", help)
+        loading = _Loading(place, bundle, found, mode)
+        try:
+            return loading.run(began, chosen_settings, source, recompile)
+        except BaseException:
+            loading.undo()
+            raise
+
+
+class _Loading:
+    """One load, until it is done or undone."""
+
+    def __init__(self, place: Place, bundle: Bundle, devices: Sequence[DeviceFacts], mode: XdpMode | None) -> None:
+        self._place, self._bundle, self._devices, self._mode = place, bundle, devices, mode
+        self._state: State | None = None
+
+    def undo(self) -> None:
+        """Takes everything off again that is on, and removes everything."""
+        if self._state is not None:
+            tear_down(self._place, self._state)
+        else:
+            remove_tree(self._place.pins)
+        remove_everything(self._place)
+
+    def run(self, began: float, settings: Mapping[str, int], source: SourceRecord | None, recompile: Recompile | None) -> Change:
+        """Loads and attaches."""
+        place, manifest = self._place, self._bundle.manifest
+        stored = store_bundle(self._bundle, place.bundles)
+        rules = {table.schema.name: rules_of_file(table.rules) for table in manifest.tables}
+        wanted = Wanted(
+            what="load",
+            bundle=stored,
+            manifest=stored.manifest,
+            source=store_source(source, place.sources),
+            settings=settings,
+            rules={name: made.rules for name, made in rules.items()},
+            next_ids={name: made.next_id for name, made in rules.items()},
+        )
+        shape = shape_of(manifest.schemas, {table.schema.name: table.rules for table in manifest.tables})
+        chosen = choose_variant(stored, shape, source, recompile)
+        planner = Planner(wanted, chosen, None, (), 0)
+        record = planner.plan(1)
+        state = State(
+            name=place.name,
+            phase="loading",
+            loaded=time.time(),
+            namespace=current_namespace(),
+            attachments=(),
+            kept=(1,),
+            target=(),
+            last=1,
+            last_map=planner.last_map,
+            maps={1: record.maps},
+            next_ids=wanted.next_ids,
+            carried=Carried(),
+        )
+        make_directory(place.pins)
+        programs = build_generation(place, record, wanted.manifest, chosen.variant, None)
+        place.write_record(record)
+        with ExitStack() as stack:
+            entries: dict[str, Program] = {
+                entry.chain: stack.enter_context(self._entry(entry, stored)) for entry in manifest.entries
+            }
+            flip = put_into_force(place, 1)
+            self._tell(state, ())
+            done = attach_all(self._devices, manifest.entries, entries, self._mode, place.name, lambda at: self._tell(state, at))
+        in_force = time.perf_counter() - began
+        self._tell(replace(state, phase="loaded"), done)
+        return Change(
+            name=place.name,
+            what="load",
+            generation=1,
+            previous=None,
+            in_force=in_force,
+            flip=flip,
+            variant=chosen.variant.variant.name,
+            exact=chosen.exact,
+            compiled=chosen.compiled,
+            programs=programs,
+            attachments=tuple(Attachment(at.device, at.index, at.chain, at.hook, at.mode) for at in done),
+            notes=chosen.notes,
+        )
+
+    def _tell(self, state: State, attachments: tuple[AttachedAt, ...]) -> None:
+        """Writes down what may be on devices from now on."""
+        self._state = replace(state, attachments=attachments)
+        self._place.write(self._state)
+
+    def _entry(self, plan: EntryPlan, stored: StoredBundle) -> Program:
+        """Makes and pins a chain's entry: the array of one slot, the count of packets that find it empty, the program."""
+        folder, chain = self._place.pins, plan.chain
+        try:
+            with (
+                create_map(MapType.PROG_ARRAY, 4, 4, 1, name="entry") as entry,
+                create_map(MapType.PERCPU_ARRAY, 4, 8, 1, name="fallen") as fallen,
+            ):
+                given = {"blocks": entry.fd, "verdicts": fallen.fd}
+                program = load_program(stored.read(plan.object), maps=given, name=f"entry_{chain}")
+                pin(entry.fd, folder / f"entry_{chain}")
+                pin(fallen.fd, folder / f"fallen_{chain}")
+                pin(program.fd, folder / f"program_{chain}")
+                return program
+        except OSError as error:
+            raise problem_from_errno(error, f"make the entry of chain `{chain}`") from None
