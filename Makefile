@@ -53,7 +53,7 @@ help: ## list these targets
 
 .PHONY: demo
 demo: run-needs $(STAMP) bpffs ## show it all on real packets, in under a minute (as root)
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/python -m examples.demo
 
 .PHONY: test
 test: test-needs $(STAMP) bpffs ## run every test (as root: those that need the kernel too)
