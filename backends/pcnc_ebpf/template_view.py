@@ -224,8 +224,8 @@ def summarise(block: Block, pipeline: Pipeline) -> str:
         case TableBlock():
             columns = ", ".join(f"{column.name} ({column.kind})" for column in live_columns(block))
             return f"matches {columns or 'any packet'}"
-        case StageBlock(default_of=None, span=span):
-            return _shortened(span.text.partition("{")[2].rpartition("}")[0] or span.text)
+        case StageBlock(default_of=None, body=body):
+            return _shortened("; ".join(statement.span.text for statement in body)) or "does nothing"
         case StageBlock(default_of=table):
             return f"the default of {table.name}, which has no rules" if table else ""
         case BranchBlock(condition=condition):
