@@ -94,7 +94,7 @@ def _chain(chain: ChainPlan) -> Iterator[str]:
 
 
 def _table(plan: TablePlan, schema: TableSchema) -> Iterator[str]:
-    if not _HEAD <= plan.value_size <= _LARGEST_VALUE or not 4 <= plan.key_size <= _LARGEST_VALUE:
+    if not _HEAD <= plan.value_size <= _LARGEST_VALUE or not 1 <= plan.key_size <= _LARGEST_VALUE:
         yield f"a key of {plan.key_size} bytes, a value of {plan.value_size}"
     within = plan.value_size if plan.classifier == "list" else plan.key_size
     for column in plan.columns:
