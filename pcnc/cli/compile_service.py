@@ -30,29 +30,28 @@ class Chosen:
     service: Service
 
 
-def read_service(path: str, wanted: str | None, *, quiet: bool = False) -> Chosen:
-    """Reads a source and chooses a service of it; warnings are told unless `quiet`.
+def read_service(path: str, wanted: str | None, otherwise: str = "") -> Chosen:
+    """Reads a source and chooses a service of it; warnings are told. See `choose_service`.
 
     CompileError; RuntimeProblem `no-such-service`, `which-service`, and those of `read_source`.
     """
-    return choose(read_source(path), wanted, quiet=quiet)
-
-
-def choose(source: Source, wanted: str | None, *, quiet: bool = False) -> Chosen:
-    """The service of that name, or the only one there is."""
     from pcnc.compile import check
 
-    checked = check(source)
-    if not quiet:
-        tell(checked.warnings)
-    return Chosen(checked.program, choose_service(checked.program, wanted))
+    checked = check(read_source(path))
+    tell(checked.warnings)
+    return Chosen(checked.program, choose_service(checked.program, wanted, otherwise))
 
 
-def choose_service(program: Program, wanted: str | None) -> Service:
-    """The service of that name, or the only one there is. RuntimeProblem `no-such-service`, `which-service`."""
+def choose_service(program: Program, wanted: str | None, otherwise: str = "") -> Service:
+    """The service `wanted`; where none is, the only one there is, or that of the name `otherwise`.
+
+    RuntimeProblem `no-such-service`, `which-service`.
+    """
     names = [service.name for service in program.services]
     if wanted is None and len(names) == 1:
         return program.services[0]
+    if wanted is None and otherwise in names:
+        wanted = otherwise
     listed = ", ".join(f"`{name}`" for name in names)
     if wanted is None:
         text = f"{program.source.path} holds {len(names)} services: {listed}"
@@ -89,8 +88,10 @@ def record_of(chosen: Chosen, hook: Hook) -> SourceRecord:
 
 def recompile(record: SourceRecord, shape: Shape) -> BuiltVariant:
     """Compiles a loaded service for another shape of its rules; called by the runtime when it needs that."""
-    chosen = choose(Source(record.path, record.text), record.service, quiet=True)
-    return build_shape(chosen, record.hook, shape)
+    from pcnc.compile import check
+
+    program = check(Source(record.path, record.text)).program
+    return build_shape(Chosen(program, choose_service(program, record.service)), record.hook, shape)
 
 
 def build_shape(chosen: Chosen, hook: Hook, shape: Shape) -> BuiltVariant:

@@ -22,3 +22,4 @@ SettingsOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="The value of a setting (`config`); can be given several times."),
 ]
+TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="One of its tables.", show_default=False)]

@@ -1,0 +1,76 @@
+"""`pcnc load` and `pcnc unload`: onto devices and off them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from pcnc.cli.changes import attachment_in_words, attachment_to_json, carry_out, report_change
+from pcnc.cli.options import AsJson, NameArgument, ServiceOption, SettingsOption, VersionArgument
+from pcnc.cli.progress import working
+from pcnc.cli.report import Interrupted, guarded, print_json
+from pcnc.manifest import Hook
+
+if TYPE_CHECKING:
+    from pcnc_runtime.changes import Change
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.command()(load)
+    app.command()(unload)
+
+
+@guarded
+def load(
+    version: VersionArgument,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the loaded service is called from now on.")],
+    devices: Annotated[list[str], typer.Option("--dev", metavar="DEVICE", help="A device to sit on; can be given several times.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="DEVICE", help="More devices, behind `--dev`.", hidden=True)] = None,
+    hook: Annotated[Hook | None, typer.Option("--hook", help="Where packets of chain ingress are taken; xdp for a source.")] = None,
+    mode: Annotated[
+        Literal["native", "generic"] | None, typer.Option("--mode", help="How XDP runs; without it native is tried, then generic.")
+    ] = None,
+    settings: SettingsOption = None,
+    service: ServiceOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load a service and attach it to devices; it stays when the command ends, until it is unloaded."""
+    from pcnc.cli.compile_service import recompile
+    from pcnc.cli.settings import read_settings
+    from pcnc.cli.versions import open_version
+    from pcnc_runtime import operations
+    from pcnc_runtime.attach import XdpMode
+
+    opened = open_version(version, service, hook)
+    values = read_settings(settings, opened.settings)
+    chosen = XdpMode(mode) if mode else None
+    everywhere = [*devices, *(more or ())]
+
+    def operation() -> Change:
+        again = recompile if opened.source else None
+        bundle = opened.build()
+        return operations.load(bundle, name, everywhere, mode=chosen, settings=values, source=opened.source, recompile=again)
+
+    with working(f"loading {name}"):
+        change = carry_out(name, operation)
+    report_change(change, as_json)
+
+
+@guarded
+def unload(name: NameArgument, as_json: AsJson = False) -> None:
+    """Take a service off its devices and remove everything of it."""
+    from pcnc_runtime import operations
+
+    try:
+        attachments = operations.unload(name)
+    except KeyboardInterrupt:
+        loaded = name in operations.loaded_names()
+        raise Interrupted(f"`{name}` is {'still loaded' if loaded else 'unloaded'}") from None
+    if as_json:
+        print_json({"name": name, "attachments": [attachment_to_json(attachment) for attachment in attachments]})
+        return
+    print(f"{name}: unloaded")
+    for attachment in attachments:
+        print(f"  {attachment_in_words(attachment)}")

@@ -1,0 +1,71 @@
+"""`pcnc swap`, `rollback` and `set`: another version in place of the running one, the one before again, other settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pcnc.cli.changes import carry_out, report_change
+from pcnc.cli.options import AsJson, NameArgument, ServiceOption, VersionArgument
+from pcnc.cli.progress import working
+from pcnc.cli.report import guarded
+
+if TYPE_CHECKING:
+    from pcnc_runtime.changes import Change
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.command()(swap)
+    app.command()(rollback)
+    app.command("set")(set_settings)
+
+
+@guarded
+def swap(
+    name: NameArgument,
+    version: VersionArgument,
+    discard: Annotated[bool, typer.Option("--discard", help="Drop the operator's rules that the new version cannot hold.")] = False,
+    service: ServiceOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put another version of a service in place of the running one; no packet is lost, and no packet meets both."""
+    from pcnc.cli.compile_service import recompile
+    from pcnc.cli.versions import open_version
+    from pcnc_runtime import operations
+
+    running = operations.describe(name)
+    opened = open_version(version, service, running.hook, running.service)
+
+    def operation() -> Change:
+        again = recompile if opened.source else None
+        return operations.swap(name, opened.build(), source=opened.source, recompile=again, discard=discard)
+
+    with working(f"swapping {name}"):
+        change = carry_out(name, operation)
+    report_change(change, as_json)
+
+
+@guarded
+def rollback(name: NameArgument, as_json: AsJson = False) -> None:
+    """Make the previous generation the live one again; a second time, and the later one is back."""
+    from pcnc_runtime import operations
+
+    report_change(carry_out(name, lambda: operations.rollback(name)), as_json)
+
+
+@guarded
+def set_settings(
+    name: NameArgument,
+    values: Annotated[list[str], typer.Argument(metavar="NAME=VALUE", help="Settings (`config`) and their values.")],
+    as_json: AsJson = False,
+) -> None:
+    """Give settings of a loaded service other values, all in one change."""
+    from pcnc.cli.compile_service import recompile
+    from pcnc.cli.settings import read_settings
+    from pcnc_runtime import operations
+
+    known = {setting.plan.name: setting.plan.type for setting in operations.read_settings(name)}
+    wanted = read_settings(values, known)
+    report_change(carry_out(name, lambda: operations.set_configs(name, wanted, recompile=recompile)), as_json)
