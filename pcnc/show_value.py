@@ -24,7 +24,7 @@ def show_value(value: int, type: Type) -> str:
         case "mac":
             return value.to_bytes(6, "big").hex(":")
         case "duration":
-            return next(f"{value // size}{unit}" for unit, size in _UNITS if value % size == 0)
+            return next((f"{value // size}{unit}" for unit, size in _UNITS if value and value % size == 0), "0s")
         case "enum":
             return next((name for name, member in type.members if member == value), str(value))
         case _:
