@@ -108,7 +108,7 @@ def advice(previous: Token | None, token: Token, first: Token | None, takes: Cal
         return "`not` stands before the whole comparison: `not x in y`"
     if first in ("elif", "elsif", "elseif"):
         return "write `else if`, on the line of the `}` before it"
-    if token == "else":
+    if "else" in (token, first):
         return "`else` stands on the line of the `}` that ends its `if`"
     return ""
 

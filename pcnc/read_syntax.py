@@ -41,6 +41,8 @@ class ReadSyntax:
         self._mended = -1
         # A missing `}` was found by indentation: one that closes nothing may be the one that belongs there.
         self._guessed = False
+        # A `{` was put in that is missing: the `}` of another body may have ended the one that it began.
+        self._inserted = False
         self._suspect: Span | None = None
 
     def read(self) -> syntax.File | None:
@@ -211,14 +213,13 @@ class ReadSyntax:
         self._resume(self._tokens.end_of_statement(self._at(token).end))
 
     def _end_too_early(self, token: Token) -> None:
-        if self._tokens.opened:
+        if self._tokens.opened and not self._inserted:
             opened = self._tokens.opened[-1]
-            self._quiet = False
             if opened == "{":
                 self._note(problems.unclosed_brace(self._at(opened), self._end(), self._suspect))
             else:
                 self._note(problems.unclosed_parenthesis(str(opened), self._at(opened), self._end()))
-        else:
+        elif not self._tokens.opened:
             self._note(problems.unexpected_token(told(token), self._expected(token), self._end()))
 
     def _end(self) -> Span:
@@ -340,6 +341,7 @@ class ReadSyntax:
         if opens_rules:
             self._resume(self._tokens.end_of_statement(start, "{"))
             return True
+        self._inserted = True
         behind = self._at(previous).end
         brace = Token("LBRACE", "{", start_pos=behind, end_pos=behind)
         self._tokens.resume(start, [*self._tokens.opened[: body.depth], brace])

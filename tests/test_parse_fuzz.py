@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcnc import syntax
-from pcnc.diagnostics import CompileError
+from pcnc.build_syntax import BuildSyntax
+from pcnc.diagnostics import CompileError, Diagnostic
 from pcnc.parse import parse
 from pcnc.source import Source
 from pcnc_grammar import grammar_text, prelude_source
@@ -66,17 +69,13 @@ either l5 { probe, tcp }
 """
 
 PIECES = [
-    *"{ } ( ) [ ] , ; : . .. &&& & && | || ^ ^= ~ + += - -> <-> * / % = == != < <= << >> ! @ \" # \n \n \n \r\n \t \\ ' $ \ufeff \x00 é".split(
-        " "
-    ),
-    *"service table chain stage action rules match default order size count if else let meta config const enum header either".split(),
-    *"test send expect with when after verify extent opaque checksum covers optional not and or in true drop next pass ipv4".split(),
-    *"map group function for port ports tabel iff x y l4 tcp.dport ingress".split(),
-    *"0 1 80 0x 0x8 1_ 1_0 64k 5ms 1.5 10.0.0.1 10.0.0.300 10.0.0.0/8 10.0.0.0/ ::1 1:2:3 ::/0 02:00:00:00:00:01 a::b:c".split(),
-    '"text"',
-    '"text',
-    "# comment",
-    "rules x {",
+    *"{ } ( ) [ ] , ; : . .. &&& & && | || ^ ^= ~ + += - -> <-> * / % = == != < <= << >> ! @ \" # \\ ' $".split(),
+    *("\n", "\n", "\n", "\r\n", "\t", " ", "\ufeff", "\x00", "\u00e9"),
+    *"service table chain stage action rules match default order size count if else let meta config const enum".split(),
+    *"header either test send expect with when after verify extent opaque checksum covers optional not and or in".split(),
+    *"true drop next pass ipv4 map group function for port ports tabel iff x y l4 tcp.dport ingress".split(),
+    *"0 1 80 0x 0x8 1_ 1_0 64k 5ms 1.5 10.0.0.1 10.0.0.300 10.0.0.0/8 10.0.0.0/ ::1 1:2:3 ::/0 a::b:c".split(),
+    *("02:00:00:00:00:01", '"text"', '"text', "# comment", "rules x {"),
 ]
 
 
@@ -85,23 +84,25 @@ def read(text: str) -> syntax.File | None:
     try:
         return parse(Source("fuzz.pcn", text))
     except CompileError as error:
-        assert 1 <= len(error.diagnostics) <= 20
-        starts = []
-        for problem in error.diagnostics:
-            assert problem.is_error
-            assert problem.message
-            assert problem.name == problem.name.lower().replace("_", "-").replace(" ", "-")
-            for span in (problem.span, *(note.span for note in problem.notes)):
-                assert span is not None
-                assert 0 <= span.start <= span.end <= len(text)
-                # Every place can be shown: it has a line, and the line a text.
-                assert span.line >= 1
-                assert span.column >= 1
-                assert span.source.line_text(span.line) is not None
-            assert problem.span is not None
-            starts.append(problem.span.start)
-        assert starts == sorted(starts)
+        look_at(error.diagnostics, text)
         return None
+
+
+def look_at(problems: tuple[Diagnostic, ...], text: str) -> None:
+    """Every problem can be shown, and they stand in order."""
+    assert 1 <= len(problems) <= 20
+    for problem in problems:
+        assert problem.is_error
+        assert problem.message
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", problem.name)
+        for span in (problem.span, *(note.span for note in problem.notes)):
+            assert span is not None
+            assert 0 <= span.start <= span.end <= len(text)
+            assert span.line >= 1
+            assert span.column >= 1
+            assert len(span.source.line_text(span.line)) >= span.column - 1
+    starts = [problem.span.start for problem in problems if problem.span is not None]
+    assert starts == sorted(starts)
 
 
 def test_the_program_is_valid() -> None:
@@ -162,7 +163,7 @@ def test_one_missing_character_gives_few_problems() -> None:
     assert max(counts) <= 4
 
 
-NOISE = {
+NOISE: dict[str, Callable[[random.Random, int], str]] = {
     "printable": lambda r, n: "".join(r.choices('abcdefxyz0123456789{}()[]"#;:,.=&|<>-+*/~ \n\n_', k=n)),
     "one line": lambda r, n: "".join(r.choices("abcdefxyz0123456789{}()[];:,.=&|<>-+*/~ _", k=n)),
     "bytes": lambda r, n: r.randbytes(n).decode("latin-1"),
@@ -250,10 +251,6 @@ def test_the_examples_are_valid() -> None:
 
 def test_no_rule_of_the_grammar_calls_an_inner_method() -> None:
     """The builder's methods are called by name: one for each rule, and no other."""
-    import re
-
-    from pcnc.build_syntax import BuildSyntax
-
     text = grammar_text()
     rules = set(re.findall(r"^[?!]*([a-z_]+):", text, re.MULTILINE)) | set(re.findall(r"-> ([a-z_]+)", text))
     for rule in rules:

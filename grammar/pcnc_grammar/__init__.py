@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import pickle
 import sys
@@ -35,21 +37,20 @@ def load_parser(transformer: object) -> Lark:
     import lark
 
     grammar = grammar_text()
-    key = _key(grammar.encode(), lark.__version__.encode())
-
-    def make(cache: str | bool) -> Lark:
-        return lark.Lark(grammar, parser="lalr", lexer="basic", maybe_placeholders=False, transformer=transformer, cache=cache)
-
     directory = _directory()
-    if directory is None:
-        return make(False)
-    path = directory / f"grammar-{key}"
-    if _is_ours(path):
-        # Lark itself passes over a cache that is damaged.
-        return make(str(path))
-    beside = directory / f"grammar-{key}.{os.getpid()}"
-    parser = make(str(beside))
-    _put_in_place(beside, path)
+    path = directory / f"grammar-{_key(grammar.encode(), lark.__version__.encode())}" if directory is not None else None
+    if path is not None and _is_ours(path):
+        try:
+            with path.open("rb") as file:
+                # What Lark's own `cache` option calls; that option writes in place and cannot be used for this.
+                return lark.Lark.__new__(lark.Lark)._load(file, transformer=transformer)
+        except Exception:  # noqa: BLE001, S110 - a damaged pickle can raise anything, and then the grammar itself is read
+            pass
+    parser = lark.Lark(grammar, parser="lalr", lexer="basic", maybe_placeholders=False, transformer=transformer)
+    if path is not None:
+        content = io.BytesIO()
+        parser.save(content, ("transformer",))
+        _keep(path, content.getvalue())
     return parser
 
 
@@ -71,12 +72,7 @@ def load_prelude(kind: type[T], parse: Callable[[Source], T]) -> T:
         if isinstance(tree, kind):
             return tree
     made = parse(source)
-    beside = directory / f"{path.name}.{os.getpid()}"
-    try:
-        beside.write_bytes(pickle.dumps(made, protocol=pickle.HIGHEST_PROTOCOL))
-    except OSError:
-        return made
-    _put_in_place(beside, path)
+    _keep(path, pickle.dumps(made, protocol=pickle.HIGHEST_PROTOCOL))
     return made
 
 
@@ -115,9 +111,14 @@ def _is_ours(path: Path) -> bool:
     return status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
-def _put_in_place(beside: Path, path: Path) -> None:
+def _keep(path: Path, content: bytes) -> None:
+    """Writes beside and renames, so that nobody ever reads half of it. What cannot be written is not kept."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        beside.chmod(0o600)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(content)
         beside.replace(path)
     except OSError:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
