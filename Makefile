@@ -57,17 +57,21 @@ demo: run-needs $(STAMP) bpffs ## show it all on real packets, in under a minute
 
 .PHONY: test
 test: test-needs $(STAMP) bpffs ## run every test (as root: those that need the kernel too)
-	@echo "tests: text and clang, on all cores"
-	$(BIN)/python -m pytest -m "not kernel" -n auto --dist worksteal
+	@status=0
+	echo "tests: text and clang, on all cores"
+	$(BIN)/python -m pytest -m "not kernel" -n auto --dist worksteal || status=1
 	echo "tests: kernel, one after another"
-	$(BIN)/python -m pytest -m kernel
+	$(BIN)/python -m pytest -m kernel || status=1
+	exit $$status
 
 .PHONY: check
 check: check-needs $(STAMP) ## lint, formatting, types and import directions
-	@$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo --no-cache
+	@status=0
+	$(BIN)/ruff check || status=1
+	$(BIN)/ruff format --check || status=1
+	$(BIN)/mypy || status=1
+	$(BIN)/lint-imports --no-logo --no-cache || status=1
+	exit $$status
 
 .PHONY: bench
 bench: bench-needs $(STAMP) bpffs ## measure, beside hand-written twins and peers (as root)
