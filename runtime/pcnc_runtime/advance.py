@@ -37,6 +37,11 @@ class Loaded:
             self._records[number] = self.place.read_record(number)
         return self._records[number]
 
+    def write(self, record: Generation) -> None:
+        """Writes the record of a generation."""
+        self.place.write_record(record)
+        self._records[record.number] = record
+
     @property
     def live(self) -> Generation:
         """The generation in force."""
@@ -69,11 +74,11 @@ class Loaded:
             help = "only the generation before the last change is kept"
             raise RuntimeProblem("no-previous", f"`{self.place.name}` has no previous generation", help)
         live, previous = self.live, self.record(self.state.kept[1])
-        self.place.write_record(replace(previous, since=time.time()))
+        self.write(replace(previous, since=time.time()))
         pending = replace(self.state, target=(previous.number, live.number))
         flip = self.switch(previous.number, pending)
         in_force = time.perf_counter() - self.began
-        self.state = settle(self.place, pending)
+        self.state = settle(self.place, pending, self.record)
         variant = StoredBundle(self.place.bundles / previous.bundle).variant(previous.variant).variant
         compared = [
             compare(name, live.tables[name].rules if name in live.tables else (), table.rules)
@@ -226,7 +231,7 @@ class Step:
         record = planner.plan(state.last + 1)
         programs = build_generation(place, record, wanted.manifest, chosen.variant, parent)
         try:
-            place.write_record(record)
+            self.loaded.write(record)
             pending = replace(
                 state,
                 target=(record.number, *state.kept[:1]),
@@ -243,7 +248,7 @@ class Step:
             raise
         in_force = time.perf_counter() - self.loaded.began
         report = self._report(record.number, chosen.variant.variant.name, chosen.exact, chosen.compiled, chosen.notes)
-        self.loaded.state = settle(place, pending)
+        self.loaded.state = settle(place, pending, self.loaded.record)
         return replace(report, in_force=in_force, flip=flip, programs=programs)
 
     def _report(self, number: int, variant: str, exact: bool, compiled: bool, notes: tuple[str, ...]) -> Change:

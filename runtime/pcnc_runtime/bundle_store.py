@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from pcnc.manifest import Manifest, ManifestError, Variant, from_json, manifest_from_json, to_json
 from pcnc.shape import Shape
-from pcnc_runtime.bundle import MANIFEST, Bundle
 from pcnc_runtime.changes import SourceRecord
 from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.records import broken, read_json, write_json
 
-_VARIANT = "variant.json"
+if TYPE_CHECKING:
+    from pcnc_runtime.bundle import Bundle
+
+_MANIFEST, _VARIANT = "manifest.json", "variant.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class StoredBundle:
     @cached_property
     def manifest(self) -> Manifest:
         """The manifest, without variants and without the rules of the file. RuntimeProblem `broken-record`."""
-        path = self.folder / MANIFEST
+        path = self.folder / _MANIFEST
         try:
             return manifest_from_json(json.loads(_read(path)))
         except (ManifestError, ValueError) as error:
@@ -104,7 +105,7 @@ def store_bundle(bundle: Bundle, folder: Path) -> StoredBundle:
     if not copy.folder.exists():
         tables = tuple(replace(table, rules=()) for table in bundle.manifest.tables)
         manifest = replace(bundle.manifest, tables=tables, variants=(), hashes=())
-        files = {MANIFEST: json.dumps(to_json(manifest), separators=(",", ":")).encode()}
+        files = {_MANIFEST: json.dumps(to_json(manifest), separators=(",", ":")).encode()}
         files.update((entry.object, _object(bundle.files, entry.object)) for entry in manifest.entries)
         for variant in bundle.manifest.variants:
             where = f"variants/{_key(variant.shape)}"
@@ -126,6 +127,9 @@ def _object(files: Mapping[str, bytes], path: str) -> bytes:
 
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    import shutil
+    import tempfile
+
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

@@ -32,7 +32,6 @@ from pcnc_runtime.changes import (
     SourceRecord,
 )
 from pcnc_runtime.errors import RuntimeProblem
-from pcnc_runtime.facts import ServiceFacts, SettingFacts, Statistics, TableFacts
 from pcnc_runtime.live_rules import LiveRule, check_size, edit_rules, rules_of_file
 from pcnc_runtime.merge_rules import merge_rules, misfits_of
 from pcnc_runtime.records import What
@@ -43,6 +42,7 @@ from pcnc_runtime.state import locked, names_with_records, place_of
 if TYPE_CHECKING:
     from pcnc_runtime.attach import XdpMode
     from pcnc_runtime.bundle import Bundle
+    from pcnc_runtime.facts import ServiceFacts, SettingFacts, Statistics, TableFacts
 
 __all__ = [
     "AddRule",

@@ -13,13 +13,11 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from pcnc_runtime.attachments import detach_all, find_attachments
 from pcnc_runtime.changes import Attachment
 from pcnc_runtime.counts import ReadRecord, carry
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.generation import chains_of, is_whole, put_into_force, runs_in
 from pcnc_runtime.grace import wait_for_packets
-from pcnc_runtime.namespaces import current_namespace
 from pcnc_runtime.pins import list_pins, remove_tree
 from pcnc_runtime.records import Carried, State
 from pcnc_runtime.state import Place, remove_lock
@@ -46,7 +44,7 @@ def recover(place: Place) -> State | None:
     if state.target:
         if any(runs_in(place, chain, state.target[0]) for chain in chains_of(place)):
             put_into_force(place, state.target[0])
-            return settle(place, state)
+            return settle(place, state, lru_cache(maxsize=4)(place.read_record))
         state = replace(state, target=())
         place.write(state)
     sweep(place, state)
@@ -55,6 +53,8 @@ def recover(place: Place) -> State | None:
 
 def _recover_without_state(place: Place) -> None:
     if list_pins(place.pins):
+        from pcnc_runtime.attachments import find_attachments
+
         if found := find_attachments(place):
             devices = ", ".join(f"`{at.device}`" for at in found)
             text = f"the records of `{place.name}` were removed, while its programs are on {devices}"
@@ -64,11 +64,10 @@ def _recover_without_state(place: Place) -> None:
         place.remove_files()
 
 
-def settle(place: Place, state: State) -> State:
+def settle(place: Place, state: State, read_record: ReadRecord) -> State:
     """Waits until no packet is in what was replaced, keeps its counts, and lets go of all but the target and its previous."""
     kept = state.target[:_KEPT]
     wait_for_packets()
-    read_record = lru_cache(maxsize=4)(place.read_record)
     carried = carry(place, state, kept, read_record)
     maps = {number: state.maps[number] for number in kept}
     settled = replace(state, kept=kept, target=(), carried=carried, maps=maps)
@@ -125,6 +124,8 @@ def is_in_order(place: Place, state: State) -> bool:
 
 def tear_down(place: Place, state: State) -> tuple[Attachment, ...]:
     """Takes a service off its devices and removes all of it but the lock; what its devices carried."""
+    from pcnc_runtime.attachments import detach_all  # devices are touched only at the two ends of a service's life
+
     if state.phase != "unloading":
         place.write(replace(state, phase="unloading"))
     reports = detach_all(state)
@@ -155,6 +156,9 @@ def remove_service(place: Place) -> tuple[Attachment, ...]:
 
 def _without_records(place: Place) -> State:
     """What can be known of a service whose records are gone: where its programs are, in this namespace."""
+    from pcnc_runtime.attachments import find_attachments
+    from pcnc_runtime.namespaces import current_namespace
+
     return State(
         name=place.name,
         phase="unloading",
