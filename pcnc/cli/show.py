@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from pcnc.cli.report import guarded, in_colour, painted, print_json
 from pcnc.cli.stats import statistics_lines, statistics_to_json
 
 if TYPE_CHECKING:
+    from pcnc.picture import Picture
     from pcnc_runtime.facts import BlockFacts, ChainFacts, ServiceFacts
 
 MOST_RULES = 20
@@ -31,6 +33,7 @@ def register(app: typer.Typer) -> None:
 @guarded
 def show(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A loaded service; without it all are listed.")] = None,
+    svg: Annotated[str | None, typer.Option(metavar="FILE", help="Draw the pipeline as it runs into an SVG file.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what is loaded: its devices, the pipeline as it runs now, its programs, rules and counts."""
@@ -38,11 +41,17 @@ def show(
 
     if name is not None:
         facts = operations.describe(name)
+        if svg is not None:
+            from pcnc.draw_svg import draw_svg
+
+            Path(svg).write_text(draw_svg(pictures_of_service(facts)))
         if as_json:
             print_json(service_to_json(facts))
         else:
             _tell(facts)
         return
+    if svg is not None:
+        raise typer.BadParameter("name the service to draw", param_hint="--svg")
     found = [operations.describe(each) for each in operations.loaded_names()]
     if as_json:
         print_json([service_to_json(facts) for facts in found])
@@ -75,6 +84,8 @@ def _since(seconds: float) -> str:
 
 
 def _tell(facts: ServiceFacts) -> None:
+    from pcnc.draw_text import draw_text
+
     print(_headline(facts))
     for attachment in facts.attachments:
         print(f"  {attachment_in_words(attachment)}")
@@ -85,7 +96,8 @@ def _tell(facts: ServiceFacts) -> None:
     for setting in facts.settings:
         print(f"  setting {setting.plan.name} = {setting.text}")
     print()
-    print("\n".join(_pictures(facts)))
+    width = shutil.get_terminal_size().columns
+    print("\n".join(draw_text(picture, width, in_colour(sys.stdout)) for picture in pictures_of_service(facts)))
     for chain in facts.chains:
         print("\n".join(_chain_lines(chain)))
         print()
@@ -120,9 +132,8 @@ def _block_row(block: BlockFacts) -> tuple[str, ...]:
     return str(plan.slot), plan.name, block.program_name, str(block.program_id), *code
 
 
-def _pictures(facts: ServiceFacts) -> Iterable[str]:
+def pictures_of_service(facts: ServiceFacts) -> list[Picture]:
     """The chains as they run, what the live variant lacks of the widest one marked as pruned."""
-    from pcnc.draw_text import draw_text
     from pcnc.picture_of_plan import picture_of_plan
     from pcnc.shape import widest_shape
     from pcnc_runtime.bundle_store import StoredBundle
@@ -134,11 +145,8 @@ def _pictures(facts: ServiceFacts) -> Iterable[str]:
     running = bundle.variant(live.variant).variant
     widest = bundle.covering(widest_shape(manifest.schemas)).variant
     rules = {table.schema.name: len(table.rules) for table in facts.tables}
-    width = shutil.get_terminal_size().columns
-    for chain in facts.chains:
-        name = chain.plan.chain
-        picture = picture_of_plan(manifest, name, widest, running, rules, _verdicts(facts, name), _traffic(facts))
-        yield draw_text(picture, width, in_colour(sys.stdout))
+    names = [chain.plan.chain for chain in facts.chains]
+    return [picture_of_plan(manifest, n, widest, running, rules, _verdicts(facts, n), _traffic(facts)) for n in names]
 
 
 def _verdicts(facts: ServiceFacts, chain: str) -> Mapping[str, int]:
