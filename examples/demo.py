@@ -60,7 +60,7 @@ class Demo:
     """The namespaces, the talkers and the console."""
 
     def __init__(self, lab: Lab) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 112)
         self.server_side = lab.namespace("server")
         self.client_side = lab.namespace("client")
         lab.veth(self.server_side, "srv0", self.client_side, "cli0")
