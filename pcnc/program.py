@@ -67,7 +67,7 @@ class Checksum:
 
 @dataclass(frozen=True, slots=True)
 class HeaderInstance:
-    """One place in the parse graph. A header with a depth has several: `vlan`, `vlan.inner`; `ipv6_ext`, `ipv6_ext.inner`, `ipv6_ext.2`, ….
+    """One place in the parse graph. A header with a depth has several: `ipv6_ext`, `ipv6_ext.inner`, `ipv6_ext.2`, ….
 
     It is present when a parent is present and not opaque, that parent's condition holds, `size` bytes from its first one
     lie inside the frame and inside every extent around it, `verify` holds, and its own extent is not smaller than its size.
