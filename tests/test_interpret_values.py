@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pcnc.evaluate import Surroundings, calculate, compare, evaluate, matches
@@ -69,6 +69,7 @@ def test_arithmetic_wraps_in_its_width(text: tuple[int, object, int, int], expec
     assert calculate(symbol, left, right, bits) == expected  # type: ignore[arg-type]  # the table's symbols are operators
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>"]), st.data())
 def test_arithmetic_stays_in_its_width(symbol: object, data: st.DataObject) -> None:
     bits = data.draw(st.integers(1, 64))
@@ -76,6 +77,7 @@ def test_arithmetic_stays_in_its_width(symbol: object, data: st.DataObject) -> N
     assert 0 <= calculate(symbol, left, right, bits) < 2**bits  # type: ignore[arg-type]  # sampled from the operators
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3), st.integers(0, 3))
 def test_comparisons_are_those_of_integers(left: int, right: int) -> None:
     assert compare("==", left, right) == operator.eq(left, right)
@@ -134,6 +136,7 @@ def test_patterns_take_their_ends_and_nothing_beside_them() -> None:
     assert matches(MaskedValue(0, 0), 0xFFFFFFFF)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 32), st.integers(0, 31))
 @example(0, 0, 0)
 @example(0xFFFFFFFF, 32, 31)
