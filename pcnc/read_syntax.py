@@ -237,9 +237,14 @@ class ReadSyntax:
         self._note(problems.unexpected_token(told(token), self._expected(token), self._shown(token), help))
 
     def _shown(self, token: Token) -> Span:
-        """A token's place; of the end of a line the first character only."""
+        """A token's place; the end of a line is the place behind its last character."""
         span = self._at(token)
-        return Span(self._source, span.start, span.start + 1) if token.type == "_NL" else span
+        if token.type != "_NL":
+            return span
+        if token.startswith(";"):
+            return Span(self._source, span.start, span.start + 1)
+        end = len(self._source.text[: span.start].rstrip("\r"))
+        return Span(self._source, end, end)
 
     def _expected(self, token: Token) -> list[str]:
         first = self._bodies[-1].first

@@ -109,7 +109,7 @@ def test_the_program_is_valid() -> None:
     assert read(PROGRAM) is not None
 
 
-@given(st.text())
+@given(st.text(alphabet=st.characters()) | st.text(alphabet=st.characters(categories=["Cs", "Cc", "Zs", "Nd", "Po"])))
 @settings(max_examples=400, deadline=None)
 def test_any_text(text: str) -> None:
     read(text)

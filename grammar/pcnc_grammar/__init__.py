@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from pcnc.source import Source
 
@@ -48,9 +47,7 @@ def load_parser(transformer: object) -> Lark:
             pass
     parser = lark.Lark(grammar, parser="lalr", lexer="basic", maybe_placeholders=False, transformer=transformer)
     if path is not None:
-        content = io.BytesIO()
-        parser.save(content, ("transformer",))
-        _keep(path, content.getvalue())
+        _keep(path, lambda file: parser.save(file, ("transformer",)))
     return parser
 
 
@@ -72,7 +69,7 @@ def load_prelude(kind: type[T], parse: Callable[[Source], T]) -> T:
         if isinstance(tree, kind):
             return tree
     made = parse(source)
-    _keep(path, pickle.dumps(made, protocol=pickle.HIGHEST_PROTOCOL))
+    _keep(path, lambda file: pickle.dump(made, file, protocol=pickle.HIGHEST_PROTOCOL))
     return made
 
 
@@ -111,13 +108,13 @@ def _is_ours(path: Path) -> bool:
     return status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
-def _keep(path: Path, content: bytes) -> None:
+def _keep(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Writes beside and renames, so that nobody ever reads half of it. What cannot be written is not kept."""
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "wb") as file:
-            file.write(content)
+            write(file)
         beside.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
