@@ -5,22 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pcnc import problems, syntax
-from pcnc.diagnostics import Diagnostics, Note
+from pcnc.diagnostics import Diagnostics
+from pcnc.eithers import resolve_either
+from pcnc.expression import Conditional, Expression, FieldRead, FieldRef, Logic
 from pcnc.expression_walk import fields_read, headers_asked
+from pcnc.parse_graph import Checksum, Field, HeaderInstance, Headers, Parent
 from pcnc.presence.worlds import Worlds
-from pcnc.program import (
-    Checksum,
-    Conditional,
-    Either,
-    Expression,
-    Field,
-    FieldRead,
-    FieldRef,
-    HeaderInstance,
-    Headers,
-    Logic,
-    Parent,
-)
 from pcnc.resolve.coercion import coerce
 from pcnc.resolve.expressions import Expressions
 from pcnc.resolve.field_table import FieldTable
@@ -69,7 +59,7 @@ def resolve_headers(
         found.add(problems.too_many_header_paths(MOST_PATHS, taken[-1].span if taken else None))
     resolved = []
     for written in eithers:
-        either = _either(written, builder, headers, worlds)
+        either = resolve_either(written, headers, worlds, found)
         if either is not None and scope.declare(written.name, EitherName(either.name, either.members), found):
             resolved.append(either)
             builder.table.add_either(either)
@@ -368,37 +358,3 @@ def _previous_in(written: syntax.Expression) -> Span | None:
             return next((place for item in items if (place := _previous_in(item))), None)
         case _:
             return None
-
-
-def _either(written: syntax.EitherDeclaration, builder: _Builder, headers: Headers, worlds: Worlds) -> Either | None:
-    name, found = written.name.text, builder.found
-    members: list[str] = []
-    for identifier in written.members:
-        instances = builder.instances.get(identifier.text)
-        if instances is None:
-            found.add(problems.unknown_name(identifier.text, identifier.span, builder.declarations))
-            return None
-        for instance in instances:
-            if instance.name in members:
-                found.add(problems.given_twice(identifier.text, identifier.span))
-                return None
-            together = [member for member in members if worlds.holding(member) & worlds.holding(instance.name)]
-            if together:
-                reason = f"a packet can hold `{together[0]}` and `{instance.name}` at once"
-                notes = (Note(f"`{identifier.text}` is declared here", instance.span),)
-                found.add(problems.bad_either(name, reason, identifier.span, notes))
-                return None
-            members.append(instance.name)
-    of_members = [headers.instance(member).fields for member in members]
-    common = tuple(field for field in of_members[0] if all(_has(fields, field) for fields in of_members)) if of_members else ()
-    # What must not be assigned in one of them must not be assigned by the name of all.
-    fixed = {field.name for fields in of_members for field in fields if not field.assignable}
-    common = tuple(replace(field, assignable=field.name not in fixed) for field in common)
-    if not common:
-        found.add(problems.bad_either(name, "they have no field in common", written.span))
-        return None
-    return Either(name, tuple(members), common)
-
-
-def _has(fields: tuple[Field, ...], wanted: Field) -> bool:
-    return any(field.name == wanted.name and field.type == wanted.type for field in fields)

@@ -5,35 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pcnc.diagnostics import CompileError, Diagnostic
+from pcnc.expression import Cast, Constant, CounterRead, FieldRead, FieldRef, HeaderPresent, LocalRead, Membership, MetaRead
 from pcnc.parse import parse, parse_prelude
-from pcnc.program import (
-    ApplyTable,
-    AssignField,
-    AssignMeta,
-    Branch,
-    CallAction,
-    Cast,
-    Constant,
-    CounterRead,
-    FieldRead,
-    FieldRef,
-    HeaderPresent,
-    If,
-    LayerValues,
-    Let,
-    LocalRead,
-    Membership,
-    MetaRead,
-    Payload,
-    Program,
-    RunStage,
-    Service,
-    TestExpect,
-    TestExpectState,
-    TestRules,
-    TestSend,
-    Verdict,
-)
+from pcnc.program import ApplyTable, AssignField, AssignMeta, Branch, CallAction, If, Let, Program, RunStage, Service, Verdict
+from pcnc.program_tests import LayerValues, Payload, TestExpect, TestExpectState, TestRules, TestSend
 from pcnc.resolve import resolve, table_schema
 from pcnc.rules import Interval, MaskedValue, Rule
 from pcnc.source import Source

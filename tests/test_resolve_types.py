@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from pcnc.evaluate import calculate
-from pcnc.program import Arithmetic, AssignMeta, Cast, Constant, Expression, If, Let, LocalRead
+from pcnc.expression import Arithmetic, Cast, Constant, Expression, LocalRead
+from pcnc.program import AssignMeta, If, Let
 from pcnc.resolve.intervals import interval_of
 from pcnc.source import Source, Span
 from pcnc.types import unsigned

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from pcnc import problems
 from pcnc.diagnostics import Diagnostics, Note
+from pcnc.expression import Constant, Expression, FieldRead, HeaderPresent, Logic, Not
 from pcnc.expression_walk import operands
 from pcnc.presence.worlds import Worlds
 from pcnc.program import (
@@ -23,14 +24,8 @@ from pcnc.program import (
     Branch,
     CallAction,
     Chain,
-    Constant,
-    Expression,
-    FieldRead,
-    HeaderPresent,
     If,
     Let,
-    Logic,
-    Not,
     RunStage,
     Stage,
     Statement,
@@ -68,6 +63,7 @@ class Presence:
     found: Diagnostics
     needs: Needs = field(default_factory=dict)
     _told: set[tuple[str, int, str]] = field(default_factory=set)
+    _told_of: set[tuple[str, int]] = field(default_factory=set)
     _known: dict[tuple[str, int], Outcome] = field(default_factory=dict)
 
     def follow(self, chain: Chain) -> None:
@@ -149,8 +145,10 @@ class Presence:
     def _action(self, name: str, worlds: int, told: tuple[Note, ...] | None) -> Outcome:
         """What an action does in these worlds; with notes (how it is reached), what fails is told."""
         key = (name, worlds)
-        if key not in self._known or told is not None:
+        if key not in self._known or (told is not None and key not in self._told_of):
             self._known[key] = _Walk(self, told).body(self.actions[name].body, worlds)
+            if told is not None:
+                self._told_of.add(key)
         return self._known[key]
 
     def tell(self, header: str, what: str, span: Span, never: bool, notes: tuple[Note, ...]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pcnc.program import Either, Headers
+from pcnc.parse_graph import Either, Headers
 
 
 class Worlds:

@@ -7,21 +7,9 @@ from typing import Literal, assert_never
 
 from pcnc import problems, syntax
 from pcnc.diagnostics import Diagnostics
-from pcnc.program import (
-    AssignField,
-    AssignMeta,
-    CallAction,
-    Expression,
-    FieldRead,
-    FieldRef,
-    HeaderPresent,
-    If,
-    Let,
-    MetaRead,
-    Statement,
-    Verdict,
-    VerdictKind,
-)
+from pcnc.expression import Expression, FieldRead, FieldRef, HeaderPresent, MetaRead
+from pcnc.program import AssignField, AssignMeta, CallAction, If, Let, Statement, Verdict
+from pcnc.program_words import VerdictKind
 from pcnc.resolve import operators
 from pcnc.resolve.coercion import coerce
 from pcnc.resolve.expressions import Against, Expressions

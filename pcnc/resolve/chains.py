@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from pcnc import problems, syntax
 from pcnc.diagnostics import Diagnostics
-from pcnc.program import ApplyTable, Branch, Chain, ChainName, RunStage, Stage, Step
+from pcnc.program import ApplyTable, Branch, Chain, RunStage, Stage, Step
+from pcnc.program_words import ChainName
 from pcnc.resolve.bodies import Body
 from pcnc.resolve.expressions import Expressions
 from pcnc.resolve.field_table import FieldTable

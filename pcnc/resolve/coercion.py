@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pcnc import problems
 from pcnc.diagnostics import Diagnostics
-from pcnc.program import Cast, Constant, Expression
+from pcnc.expression import Cast, Constant, Expression
 from pcnc.resolve.intervals import Interval, interval_of
 from pcnc.resolve.pseudo_types import NUMBER, UNKNOWN, in_words, is_number, is_poison, poison
 from pcnc.source import Span

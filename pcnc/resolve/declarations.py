@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from pcnc import problems, syntax
 from pcnc.diagnostics import Diagnostics
-from pcnc.program import Config, Constant, Meta
+from pcnc.expression import Constant
+from pcnc.program import Config, Meta
 from pcnc.resolve.expressions import Expressions
 from pcnc.resolve.field_table import FieldTable
 from pcnc.resolve.pseudo_types import NUMBER, UNKNOWN

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from pcnc import problems, syntax
 from pcnc.diagnostics import Diagnostics
-from pcnc.program import (
+from pcnc.expression import (
     ConfigRead,
     Constant,
     Expression,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pcnc.program import Compare, Constant, Either, Expression, FieldRead, FieldRef, HeaderInstance, Logic
+from pcnc.expression import Compare, Constant, Expression, FieldRead, FieldRef, Logic
+from pcnc.parse_graph import Either, HeaderInstance
 from pcnc.types import Type
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from pcnc import problems
@@ -74,6 +74,7 @@ class Flow:
     actions: Mapping[str, Action]
     stages: Mapping[str, Stage]
     found: Diagnostics
+    _of_actions: dict[str, int] = field(default_factory=dict)
 
     def ways_out(self, statements: Iterable[Statement]) -> int:
         """How statements can be left."""
@@ -93,7 +94,7 @@ class Flow:
             case If(_, then, otherwise):
                 return self.ways_out(then) | self.ways_out(otherwise)
             case CallAction(action):
-                return self.ways_out(self.actions[action].body) if action in self.actions else FALLS
+                return self._ways_out_of_action(action)
             case Let() | AssignField() | AssignMeta():
                 return FALLS
             case _:
@@ -141,8 +142,15 @@ class Flow:
             return FALLS
         ways = 0
         for action in (*table.actions, table.default.action):
-            ways |= self.ways_out(self.actions[action].body) if action in self.actions else FALLS
+            ways |= self._ways_out_of_action(action)
         return ways
+
+    def _ways_out_of_action(self, name: str) -> int:
+        if name not in self.actions:
+            return FALLS
+        if name not in self._of_actions:
+            self._of_actions[name] = self.ways_out(self.actions[name].body)
+        return self._of_actions[name]
 
     def report_next(self, between: Iterable[str]) -> None:
         """Says so where statements of a chain, outside any stage, run `next`: there is nothing that it would leave."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pcnc.program import Arithmetic, Cast, Conditional, Constant, Expression, LocalRead
+from pcnc.expression import Arithmetic, Cast, Conditional, Constant, Expression, LocalRead
 from pcnc.types import Type
 
 Interval = tuple[int, int]

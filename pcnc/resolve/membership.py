@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pcnc import problems, syntax
+from pcnc.expression import Constant, Expression, FieldRead, Membership
 from pcnc.prefixes import prefix_mask, show_prefix
-from pcnc.program import Constant, Expression, FieldRead, Membership
 from pcnc.resolve.pseudo_types import ADDRESS_TYPES, in_words, is_poison, poison
 from pcnc.resolve.scope import Scope
 from pcnc.rules import Interval, MaskedValue

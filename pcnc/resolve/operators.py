@@ -8,7 +8,7 @@ from typing import Literal
 from pcnc import problems
 from pcnc.diagnostics import Diagnostics
 from pcnc.evaluate import calculate, compare
-from pcnc.program import Arithmetic, Cast, Compare, Complement, Constant, Expression, Not
+from pcnc.expression import Arithmetic, Cast, Compare, Complement, Constant, Expression, Not
 from pcnc.resolve.coercion import coerce_number, unify, widened
 from pcnc.resolve.intervals import Interval, interval_of
 from pcnc.resolve.pseudo_types import NUMBER, UNKNOWN, in_words, is_number, is_poison, poison

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from pcnc import problems, syntax
 from pcnc.diagnostics import Diagnostics
+from pcnc.expression import FieldRef
 from pcnc.headers import ResolvedHeaders
-from pcnc.program import FieldRef, HeaderInstance, LayerValues, PacketTemplate, Payload
+from pcnc.parse_graph import HeaderInstance
+from pcnc.program_tests import LayerValues, PacketTemplate, Payload
 from pcnc.resolve.expressions import Expressions
 from pcnc.resolve.scope import Scope
 from pcnc.types import unsigned

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcnc.program import Constant, Expression
+from pcnc.expression import Constant, Expression
 from pcnc.source import Span
 from pcnc.types import DURATION, IPV4_ADDR, IPV6_ADDR, MAC_ADDR, Type
 

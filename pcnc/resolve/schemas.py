@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pcnc.expression import Constant, FieldRead
 from pcnc.presence.analysis import Needs
-from pcnc.program import Action, Column, Constant, FieldRead, Table
+from pcnc.program import Action, Column, Table
 from pcnc.resolve.field_table import FieldTable
 from pcnc.resolve.pseudo_types import NUMBER, UNKNOWN, is_number
 from pcnc.resolve.scope import ConstName, Scope

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pcnc import problems, syntax
 from pcnc.diagnostics import Diagnostics
-from pcnc.program import Constant, FieldRead
+from pcnc.expression import Constant, FieldRead
 from pcnc.rules import Parameter
 from pcnc.source import Span
 from pcnc.types import BUILT_IN_TYPES, Type

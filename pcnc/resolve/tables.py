@@ -7,7 +7,9 @@ from typing import get_args
 
 from pcnc import problems, syntax
 from pcnc.diagnostics import Diagnostics
-from pcnc.program import CallAction, Column, Constant, FieldRead, Headers, MetaRead, Table
+from pcnc.expression import Constant, FieldRead, MetaRead
+from pcnc.parse_graph import Headers
+from pcnc.program import CallAction, Column, Table
 from pcnc.resolve.bodies import call_arguments
 from pcnc.resolve.expressions import Expressions
 from pcnc.resolve.field_table import FieldTable

@@ -7,22 +7,11 @@ from dataclasses import dataclass, field
 
 from pcnc import problems, syntax
 from pcnc.diagnostics import Diagnostics
+from pcnc.expression import ConfigRead, CounterRead, Expression, MetaRead
 from pcnc.expression_walk import walk
 from pcnc.headers import ResolvedHeaders
-from pcnc.program import (
-    Chain,
-    ConfigRead,
-    CounterRead,
-    Expression,
-    MetaRead,
-    Table,
-    Test,
-    TestConfig,
-    TestExpect,
-    TestExpectState,
-    TestRules,
-    TestSend,
-)
+from pcnc.program import Chain, Table
+from pcnc.program_tests import Test, TestConfig, TestExpect, TestExpectState, TestRules, TestSend
 from pcnc.resolve.bodies import verdict_kind
 from pcnc.resolve.expressions import Expressions
 from pcnc.resolve.packets import Packets
