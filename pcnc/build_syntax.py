@@ -10,7 +10,7 @@ from lark import Token
 from pcnc import parse_problems as problems
 from pcnc import syntax
 from pcnc.diagnostics import Diagnostic, Diagnostics
-from pcnc.literals import parse_duration, parse_integer, parse_ipv4, parse_ipv6, parse_mac, parse_prefix
+from pcnc.literals import parse_duration, parse_integer, parse_ipv4, parse_ipv6, parse_mac, parse_prefix, why_malformed
 from pcnc.source import Source, Span
 
 MOST_DEPTH = 128
@@ -371,7 +371,7 @@ class BuildSyntax:
 
     def bad_literal(self, children: Children) -> syntax.Number:
         """What begins like a number and is none."""
-        self.note(problems.malformed_literal(_why_no_literal(str(children[0])), self._at(children[0])))
+        self.note(problems.malformed_literal(why_malformed(str(children[0])), self._at(children[0])))
         return syntax.Number(0, self._at(children[0]))
 
     def _value(self, token: Token, read: Any, otherwise: Any) -> Any:
@@ -405,16 +405,3 @@ class BuildSyntax:
     def expect(self, children: Children) -> syntax.Expect:
         """What a packet is expected to have become."""
         return syntax.Expect(children[1], tuple(children[2:]), self._over(children[0], children[-1]))
-
-
-def _why_no_literal(text: str) -> str:
-    shown = text if len(text) <= 60 else f"{text[:57]}..."
-    if ":" in text:
-        return f"`{shown}` is neither a MAC nor an IPv6 address"
-    if text.count(".") == 1:
-        return f"`{shown}` is not a number: all numbers are whole"
-    try:
-        (parse_ipv4 if "." in text else parse_integer)(text)
-    except ValueError as error:
-        return str(error)
-    return f"`{shown}` cannot stand before what follows it"

@@ -144,3 +144,16 @@ def parse_prefix(text: str) -> tuple[PrefixKind, int, int]:
 
 
 _WRITTEN = {"ipv4": "IPv4", "ipv6": "IPv6"}
+
+
+def why_malformed(text: str) -> str:
+    """Why what begins like a number or an address is neither."""
+    if ":" in text:
+        return f"{_shown(text)} is neither a MAC nor an IPv6 address"
+    if text.count(".") == 1:
+        return f"{_shown(text)} is not a number: all numbers are whole"
+    try:
+        (parse_ipv4 if "." in text else parse_integer)(text)
+    except ValueError as error:
+        return str(error)
+    return f"{_shown(text)} cannot stand before what follows it"
