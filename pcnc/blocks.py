@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from pcnc.checksums import IPV4, covering
-from pcnc.program import (
+from pcnc.expression import (
     Arithmetic,
-    AssignField,
-    AssignMeta,
-    CallAction,
     Cast,
     Compare,
     Complement,
@@ -22,21 +19,16 @@ from pcnc.program import (
     FieldRead,
     FieldRef,
     HeaderPresent,
-    Headers,
-    If,
-    Let,
     LocalRead,
     Logic,
     Membership,
     MetaRead,
     Not,
     PacketLength,
-    Service,
-    Statement,
-    Table,
-    Verdict,
-    VerdictKind,
 )
+from pcnc.parse_graph import Headers
+from pcnc.program import AssignField, AssignMeta, CallAction, If, Let, Service, Statement, Table, Verdict
+from pcnc.program_words import VerdictKind
 from pcnc.source import Span
 
 

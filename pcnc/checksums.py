@@ -15,8 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pcnc.bits import covering_bytes
+from pcnc.expression import FieldRef
+from pcnc.parse_graph import Checksum, HeaderInstance, Headers
 from pcnc.parse_packet import Packet, PlacedHeader
-from pcnc.program import Checksum, FieldRef, HeaderInstance, Headers
 
 IPV4 = "ipv4"
 IPV6 = "ipv6"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_never
 
-from pcnc.program import (
+from pcnc.expression import (
     Arithmetic,
     Cast,
     Compare,

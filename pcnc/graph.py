@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pcnc.blocks import Block, BranchBlock, Needs, ParseBlock, TableBlock, VerdictBlock, block_needs, block_verdicts
-from pcnc.program import ChainName, Headers, Service
+from pcnc.parse_graph import Headers
+from pcnc.program import Service
+from pcnc.program_words import ChainName
 
 if TYPE_CHECKING:
     import networkx

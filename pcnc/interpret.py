@@ -17,6 +17,7 @@ from typing import Literal, assert_never
 
 from pcnc.checksums import assign
 from pcnc.evaluate import Surroundings, evaluate
+from pcnc.expression import Expression
 from pcnc.lookup import DEFAULT, lookup
 from pcnc.parse_packet import Packet, parse_packet
 from pcnc.program import (
@@ -25,8 +26,6 @@ from pcnc.program import (
     AssignMeta,
     Branch,
     CallAction,
-    ChainName,
-    Expression,
     If,
     Let,
     Program,
@@ -36,8 +35,8 @@ from pcnc.program import (
     Step,
     Table,
     Verdict,
-    VerdictKind,
 )
+from pcnc.program_words import ChainName, VerdictKind
 from pcnc.rules import Rule
 from pcnc.source import Span
 

@@ -7,8 +7,9 @@ from typing import assert_never
 from pcnc.blocks import Block, BranchBlock, ParseBlock, StageBlock, TableBlock, VerdictBlock
 from pcnc.diagnostics import CompileError
 from pcnc.graph import MAX_PROGRAMS_ON_A_PATH, Edge, Pipeline, expected_labels
+from pcnc.parse_graph import Headers
 from pcnc.problems import pipeline_too_long
-from pcnc.program import ApplyTable, Branch, Chain, Headers, Program, RunStage, Service, Step
+from pcnc.program import ApplyTable, Branch, Chain, Program, RunStage, Service, Step
 
 PARSER = "parser"
 

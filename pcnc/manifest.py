@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from pcnc.program_words import ChainName
 from pcnc.rules import Interval, MaskedValue, Rule, TableSchema
 from pcnc.shape import Shape
 from pcnc.types import Type
@@ -18,7 +19,6 @@ FORMAT = 1
 
 Classifier = Literal["hash", "lpm_trie", "list"]
 Hook = Literal["xdp", "tc"]
-ChainName = Literal["ingress", "egress"]
 
 
 class ManifestError(Exception):

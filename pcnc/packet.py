@@ -19,9 +19,11 @@ from dataclasses import dataclass, field
 from pcnc.bits import write_bits
 from pcnc.checksums import IPV4, internet_checksum, is_ip, pseudo_header
 from pcnc.evaluate import evaluate, packet_only
+from pcnc.expression import Expression, FieldRef
 from pcnc.expression_walk import fields_read
 from pcnc.packet_defaults import DEFAULTS
-from pcnc.program import Expression, FieldRef, HeaderInstance, Headers, LayerValues, PacketTemplate, Parent, Payload
+from pcnc.parse_graph import HeaderInstance, Headers, Parent
+from pcnc.program_tests import LayerValues, PacketTemplate, Payload
 from pcnc.solve import invert, satisfy
 
 PROTOCOL_FIELDS = ("proto", "next")

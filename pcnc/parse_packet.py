@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 from pcnc.bits import read_bits, write_bits
 from pcnc.evaluate import evaluate, packet_only
-from pcnc.program import FieldRef, HeaderInstance, Headers
+from pcnc.expression import FieldRef
+from pcnc.parse_graph import HeaderInstance, Headers
 
 
 class AbsentHeader(LookupError):

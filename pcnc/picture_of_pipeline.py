@@ -9,8 +9,9 @@ from typing import assert_never
 
 from pcnc.blocks import Block, BranchBlock, Needs, ParseBlock, StageBlock, TableBlock, VerdictBlock
 from pcnc.graph import Pipeline
+from pcnc.parse_graph import Headers
 from pcnc.picture import Card, CardLine, Picture, Wiring, assemble, rules_note, table_card
-from pcnc.program import CallAction, Headers, Service
+from pcnc.program import CallAction, Service
 from pcnc.source import Span
 
 MOST_LINES = 9

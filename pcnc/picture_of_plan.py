@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pcnc.manifest import BlockPlan, ChainName, ChainPlan, Manifest, TableEntry, Variant
+from pcnc.manifest import BlockPlan, ChainPlan, Manifest, TableEntry, Variant
 from pcnc.picture import VERDICTS, Card, CardKind, CardLine, Picture, Wiring, assemble, rules_note, table_card
+from pcnc.program_words import ChainName
 
 
 def picture_of_plan(

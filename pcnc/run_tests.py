@@ -8,28 +8,14 @@ from typing import Literal, Protocol, assert_never
 
 from pcnc.diagnostics import Diagnostic
 from pcnc.evaluate import Surroundings, evaluate
+from pcnc.expression import CounterRead, Expression, FieldRead, HeaderPresent, PacketLength
 from pcnc.expression_walk import walk
 from pcnc.interpret import Interpreter
 from pcnc.packet import build
 from pcnc.parse_packet import AbsentHeader, Packet, parse_packet
-from pcnc.program import (
-    ChainName,
-    CounterRead,
-    Expression,
-    FieldRead,
-    HeaderPresent,
-    PacketLength,
-    Program,
-    Service,
-    Table,
-    Test,
-    TestConfig,
-    TestExpect,
-    TestExpectState,
-    TestRules,
-    TestSend,
-    VerdictKind,
-)
+from pcnc.program import Program, Service, Table
+from pcnc.program_tests import Test, TestConfig, TestExpect, TestExpectState, TestRules, TestSend
+from pcnc.program_words import ChainName, VerdictKind
 from pcnc.rules import Rule
 from pcnc.show_value import show_value
 from pcnc.source import Span

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcnc.program import Arithmetic, Cast, Compare, Constant, Expression, FieldRead, FieldRef, Logic, Membership, Not
+from pcnc.expression import Arithmetic, Cast, Compare, Constant, Expression, FieldRead, FieldRef, Logic, Membership, Not
 from pcnc.rules import Interval, MaskedValue
 
 Solution = dict[FieldRef, int]

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pcnc.compile import check
 from pcnc.interpret import Interpreter
 from pcnc.packet import build
+from pcnc.parse_graph import Headers
 from pcnc.parse_packet import parse_packet
-from pcnc.program import Headers, PacketTemplate, Program, Service, TestSend
+from pcnc.program import Program, Service
+from pcnc.program_tests import PacketTemplate, TestSend
 from pcnc.rule_reader import read_rules
 from pcnc.rules import Rule
 from pcnc.source import Source

@@ -17,22 +17,9 @@ from scapy.packet import Packet as ScapyPacket
 from scapy.packet import Raw
 
 from pcnc.checksums import CoveringSum, assign, covering, fold, internet_checksum, moved_sum, updated, words
+from pcnc.expression import Arithmetic, Cast, Compare, Constant, Expression, FieldRead, FieldRef
+from pcnc.parse_graph import Checksum, Either, Field, HeaderInstance, Headers, Parent
 from pcnc.parse_packet import AbsentHeader, Packet, parse_packet
-from pcnc.program import (
-    Arithmetic,
-    Cast,
-    Checksum,
-    Compare,
-    Constant,
-    Either,
-    Expression,
-    Field,
-    FieldRead,
-    FieldRef,
-    HeaderInstance,
-    Headers,
-    Parent,
-)
 from pcnc.source import Source, Span
 from pcnc.types import Type, unsigned
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pcnc.expression import FieldRef
 from pcnc.parse_packet import AbsentHeader, parse_packet
-from pcnc.program import FieldRef
 from tests.pcn_text import frame_of, headers_of, present_in
 
 pytestmark = pytest.mark.text

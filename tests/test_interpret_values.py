@@ -9,27 +9,25 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pcnc.evaluate import Surroundings, calculate, compare, evaluate, matches
-from pcnc.lookup import DEFAULT, lookup
-from pcnc.parse_packet import Packet
-from pcnc.program import (
+from pcnc.expression import (
     Arithmetic,
-    CallAction,
     Cast,
-    Column,
     Complement,
     Conditional,
     Constant,
     Expression,
     FieldRead,
     FieldRef,
-    Headers,
     LocalRead,
     Logic,
     Membership,
     Not,
     PacketLength,
-    Table,
 )
+from pcnc.lookup import DEFAULT, lookup
+from pcnc.parse_graph import Headers
+from pcnc.parse_packet import Packet
+from pcnc.program import CallAction, Column, Table
 from pcnc.rules import Interval, MaskedValue, MatchKind, Pattern, Rule
 from pcnc.source import Source, Span
 from pcnc.types import BOOL, IPV4_ADDR, unsigned

@@ -11,10 +11,11 @@ from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet as ScapyPacket
 from scapy.packet import Raw
 
+from pcnc.expression import Expression, FieldRef
 from pcnc.packet import build
 from pcnc.packet_defaults import DEFAULTS
 from pcnc.parse_packet import parse_packet
-from pcnc.program import Expression, FieldRef, LayerValues, PacketTemplate, Payload
+from pcnc.program_tests import LayerValues, PacketTemplate, Payload
 from pcnc.solve import invert, satisfy
 from tests.pcn_text import frame_of, headers_of, program_of
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from pcnc.expression import Compare, Conditional, Constant, FieldRead, FieldRef, Logic
 from pcnc.expression_walk import fields_read
+from pcnc.parse_graph import Headers
 from pcnc.presence.worlds import Worlds
-from pcnc.program import Compare, Conditional, Constant, FieldRead, FieldRef, Headers, Logic
 from tests.test_resolve import compiled
 
 pytestmark = pytest.mark.text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pcnc.compile import check
-from pcnc.program import ChainName, VerdictKind
+from pcnc.program_words import ChainName, VerdictKind
 from pcnc.rules import Rule
 from pcnc.run_tests import InterpreterTarget, NoSuchCounter, TestResult, Unit, disagreements, run_test, run_tests
 from pcnc.show_value import show_value

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pcnc.blocks import Needs
-from pcnc.program import FieldRef, Headers, Service
+from pcnc.expression import FieldRef
+from pcnc.parse_graph import Headers
+from pcnc.program import Service
 from pcnc_ebpf.layout import Layout, identifier, lay_out, storage
 from pcnc_ebpf.names import offset_member, present_bit
 

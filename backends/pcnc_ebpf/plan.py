@@ -29,7 +29,8 @@ from pcnc.manifest import (
     Variant,
 )
 from pcnc.optimise import optimise
-from pcnc.program import ChainName, Program, Service
+from pcnc.program import Program, Service
+from pcnc.program_words import ChainName
 from pcnc.rules import TableSchema
 from pcnc.shape import Shape
 from pcnc_ebpf.emit import EmittedChain, emit, render_entry

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
-from pcnc.program import (
+from pcnc.expression import (
     Arithmetic,
     Cast,
     Compare,

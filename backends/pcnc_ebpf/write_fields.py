@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcnc.program import Field
+from pcnc.parse_graph import Field
 from pcnc_ebpf.layout import c_type
 
 _WHOLE = (2, 4, 6, 8, 16)

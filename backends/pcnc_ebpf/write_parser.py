@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
+from pcnc.expression import Compare, Constant, Expression, FieldRead, FieldRef, Membership
 from pcnc.graph import Pipeline
-from pcnc.program import (
-    Compare,
-    Constant,
-    Expression,
-    FieldRead,
-    FieldRef,
-    HeaderInstance,
-    Headers,
-    Membership,
-)
+from pcnc.parse_graph import HeaderInstance, Headers
 from pcnc.rules import Interval, MaskedValue
 from pcnc_ebpf.frame import Frame
 from pcnc_ebpf.layout import c_type, identifier

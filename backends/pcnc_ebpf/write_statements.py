@@ -7,20 +7,9 @@ from typing import assert_never
 
 from pcnc.blocks import verdicts_of
 from pcnc.checksums import IPV4, CoveringSum, covering
+from pcnc.expression import Expression, FieldRef, LocalRead
 from pcnc.graph import Pipeline
-from pcnc.program import (
-    Action,
-    AssignField,
-    AssignMeta,
-    CallAction,
-    Expression,
-    FieldRef,
-    If,
-    Let,
-    LocalRead,
-    Statement,
-    Verdict,
-)
+from pcnc.program import Action, AssignField, AssignMeta, CallAction, If, Let, Statement, Verdict
 from pcnc.source import Span
 from pcnc_ebpf.frame import Frame
 from pcnc_ebpf.layout import c_type

@@ -13,7 +13,7 @@ import typer
 from pcnc.cli.compile_service import Chosen, read_service
 from pcnc.cli.options import AsJson, ServiceOption, SourceArgument
 from pcnc.cli.report import guarded, in_colour, print_json
-from pcnc.manifest import ChainName
+from pcnc.program_words import ChainName
 from pcnc_runtime.errors import RuntimeProblem
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pcnc.cli.options import AsJson, ServiceOption, SettingsOption, SourceArgume
 from pcnc.cli.progress import progressing
 from pcnc.cli.report import guarded, print_json
 from pcnc.cli.settings import read_settings
-from pcnc.manifest import ChainName
+from pcnc.program_words import ChainName
 from pcnc_runtime.errors import RuntimeProblem
 
 

@@ -17,7 +17,8 @@ from pcnc.cli.read_source import read_source
 from pcnc.cli.report import PROBLEM, diagnostics_to_json, guarded, painted, print_json, tell
 from pcnc.diagnostics import Diagnostic
 from pcnc.manifest import Hook, Variant
-from pcnc.program import Program, Service, Test
+from pcnc.program import Program, Service
+from pcnc.program_tests import Test
 from pcnc.shape import Shape
 from pcnc_runtime.errors import RuntimeProblem
 

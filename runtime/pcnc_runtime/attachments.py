@@ -7,7 +7,8 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from pcnc.manifest import ChainName, EntryPlan
+from pcnc.manifest import EntryPlan
+from pcnc.program_words import ChainName
 from pcnc_runtime.attach import Direction, XdpMode, attach_tc, attach_xdp, detach_tc, detach_xdp, tc_program_id, xdp_attachment
 from pcnc_runtime.changes import Attachment, AttachState
 from pcnc_runtime.devices import DeviceFacts, device_facts

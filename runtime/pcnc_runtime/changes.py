@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pcnc.manifest import ChainName, Hook, Variant
+from pcnc.manifest import Hook, Variant
+from pcnc.program_words import ChainName
 from pcnc.rules import Pattern, Rule
 from pcnc.shape import Shape
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pcnc.manifest import BlockPlan, ChainName, ChainPlan, ConfigPlan, Hook, TablePlan
+from pcnc.manifest import BlockPlan, ChainPlan, ConfigPlan, Hook, TablePlan
+from pcnc.program_words import ChainName
 from pcnc.rules import Rule, TableSchema
 from pcnc_runtime.changes import Attachment, Origin
 

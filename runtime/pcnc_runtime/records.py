@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pcnc.manifest import ChainName, Hook, rule_from_json, rule_to_json
+from pcnc.manifest import Hook, rule_from_json, rule_to_json
+from pcnc.program_words import ChainName
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.live_rules import LiveRule
 

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from pcnc.manifest import ChainName, ChainPlan, Hook, Manifest, Variant
+from pcnc.manifest import ChainPlan, Hook, Manifest, Variant
+from pcnc.program_words import ChainName
 from pcnc.rules import Pattern, Rule
 from pcnc.run_tests import NoSuchCounter
 from pcnc.shape import Shape, shape_of
