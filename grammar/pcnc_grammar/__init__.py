@@ -76,7 +76,8 @@ def load_prelude(kind: type[T], parse: Callable[[Source], T]) -> T:
 def _code(parse: Callable[[Source], object]) -> list[bytes]:
     """The code that decides what a tree looks like: the modules beside the one of `parse`."""
     here = Path(parse.__code__.co_filename).parent
-    return [(here / name).read_bytes() for name in ("source.py", "syntax.py", "literals.py", "build_syntax.py")]
+    modules = [here / name for name in ("source.py", "literals.py", "build_syntax.py")]
+    return [module.read_bytes() for module in (*modules, *sorted((here / "syntax").glob("*.py")))]
 
 
 def _key(*parts: bytes) -> str:

@@ -1,0 +1,106 @@
+"""Tests, services and files as written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pcnc.source import Span
+from pcnc.syntax.declarations import (
+    ActionDeclaration,
+    ChainDeclaration,
+    ConfigDeclaration,
+    ConstDeclaration,
+    EitherDeclaration,
+    EnumDeclaration,
+    HeaderDeclaration,
+    MetaDeclaration,
+    RulesDeclaration,
+    TableDeclaration,
+)
+from pcnc.syntax.expressions import Expression, Identifier, StringLiteral
+from pcnc.syntax.statements import Assign, Stage
+
+
+def _span() -> Span:
+    return field(compare=False, repr=False)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordArgument:
+    """`src = 10.0.0.1` in a packet's layer."""
+
+    name: Identifier
+    value: Expression
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class PacketLayer:
+    """`ipv4(src=10.0.0.1)`, `vlan.inner` is written as a second `vlan`; also `payload(100)`, `bytes("0a 0b")`, `truncate(40)`."""
+
+    name: Identifier
+    arguments: tuple[Expression, ...]
+    values: tuple[KeywordArgument, ...]
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """`send ingress: eth / ipv4 / tcp`."""
+
+    chain: Identifier
+    layers: tuple[PacketLayer, ...]
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """`expect drop`, `expect next with ipv4.ttl == 63, …`, `expect sources[1].packets == 1`."""
+
+    value: Expression
+    conditions: tuple[Expression, ...]
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class TestDeclaration:
+    """`test "name" { … }`; an Assign sets a setting."""
+
+    __test__ = False
+    name: StringLiteral
+    items: tuple[RulesDeclaration | Assign | Send | Expect, ...]
+    span: Span = _span()
+
+
+Member = (
+    TableDeclaration
+    | ActionDeclaration
+    | RulesDeclaration
+    | ChainDeclaration
+    | Stage
+    | ConstDeclaration
+    | ConfigDeclaration
+    | MetaDeclaration
+    | EnumDeclaration
+    | TestDeclaration
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDeclaration:
+    """`service name { … }`."""
+
+    name: Identifier
+    members: tuple[Member, ...]
+    span: Span = _span()
+
+
+Item = ServiceDeclaration | HeaderDeclaration | EitherDeclaration | EnumDeclaration | ConstDeclaration
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A whole `.pcn` file."""
+
+    items: tuple[Item, ...]
+    span: Span = _span()
