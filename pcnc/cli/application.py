@@ -6,7 +6,7 @@ A change of a rule is over in a tenth of a second, and importing everything that
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Annotated
 
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def application(arguments: Sequence[str]) -> typer.Typer:
-    """The application with the commands that this command line needs: one, or all where it names none."""
+    """The application with the commands that this command line needs: one, or, where it names none, all."""
     app = typer.Typer(
         name="pcnc",
         help=pcnc.__doc__,
@@ -64,10 +64,15 @@ def application(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_options)
     called = arguments[0] if arguments else ""
-    modules = [COMMANDS[called]] if called in COMMANDS else dict.fromkeys(COMMANDS.values())
-    for module in modules:
+    for module in _modules_for(called):
         import_module(f"pcnc.cli.{module}").register(app)
     return app
+
+
+def _modules_for(called: str) -> Iterable[str]:
+    if called in COMMANDS:
+        return (COMMANDS[called],)
+    return () if called == "--version" else dict.fromkeys(COMMANDS.values())
 
 
 def _show_version(asked: bool) -> None:

@@ -17,6 +17,7 @@ from pcnc.program_words import ChainName
 from pcnc_runtime.errors import RuntimeProblem
 
 if TYPE_CHECKING:
+    from pcnc.blocks import Needs
     from pcnc.graph import Pipeline
 
 
@@ -97,22 +98,30 @@ def _pipelines(chosen: Chosen, after: str | None, general: bool) -> Iterable[tup
 
 def _as_json(whole: Pipeline, kept: Pipeline) -> dict[str, Any]:
     edges = dict.fromkeys((*whole.edges, *kept.edges))
-    needs = {name: kept.blocks[name] for name in kept.blocks}
+    before, after = _parsed(whole), _parsed(kept)
     return {
         "chain": whole.chain,
         "entry": kept.entry,
-        "blocks": [{"name": name, "kind": _kind(block), "pruned": name not in needs} for name, block in whole.blocks.items()],
+        "blocks": [{"name": name, "kind": _kind(block), "pruned": name not in kept.blocks} for name, block in whole.blocks.items()],
         "edges": [
             {"from": edge.origin, "to": edge.target, "label": edge.label, "pruned": edge not in kept.edges} for edge in edges
         ],
         "parses": {
-            "fields": _in_order(str(field) for field in kept.needs().fields),
-            "headers": _in_order(kept.needs().headers),
-            "pruned_fields": _in_order(str(field) for field in whole.needs().fields - kept.needs().fields),
-            "pruned_headers": _in_order(whole.needs().headers - kept.needs().headers),
+            "fields": _in_order(map(str, after.fields)),
+            "headers": _in_order(after.headers),
+            "pruned_fields": _in_order(map(str, before.fields - after.fields)),
+            "pruned_headers": _in_order(before.headers - after.headers),
         },
         "longest_path": kept.longest_path(),
     }
+
+
+def _parsed(pipeline: Pipeline) -> Needs:
+    """What the parser looks for; nothing where there is none."""
+    from pcnc.blocks import Needs
+
+    parser = pipeline.parse_block()
+    return parser.needs if parser is not None else Needs()
 
 
 def _in_order(names: Iterable[str]) -> list[str]:

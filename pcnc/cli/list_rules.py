@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pcnc_runtime.facts import Count, RuleFacts, TableFacts
 
 
+_WORDS = ("origin", "file", "operator", "both", "default")
+"""What stands to the left in its column; everything else is a number."""
+
+
 def register_list(group: typer.Typer) -> None:
     """Adds this module's command."""
     group.command("list")(list_table)
@@ -68,9 +72,7 @@ def _counts(count: Count, counted: Sequence[str]) -> list[str]:
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    """Numbers to the right, words to the left."""
-    cells = (cell.ljust(width) if cell[:1].isalpha() else cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-    return "  ".join(cells)
+    return "  ".join(cell.ljust(width) if cell in _WORDS else cell.rjust(width) for cell, width in zip(row, widths, strict=True))
 
 
 # ---- JSON

@@ -72,15 +72,15 @@ def _headline(facts: ServiceFacts) -> str:
     packets = sum(chain.packets for chain in facts.statistics.chains)
     return (
         f"{painted(facts.name, '1')}  service {facts.service}, generation {facts.generation} "
-        f"({facts.what}, {_since(facts.since)}), {rules:,} rule{'' if rules == 1 else 's'}, {packets:,} packets"
+        f"({facts.what}, since {_at(facts.since)}), {rules:,} rule{'' if rules == 1 else 's'}, {packets:,} packets"
     )
 
 
-def _since(seconds: float) -> str:
-    """`since 16:02:11` today, else with the date."""
+def _at(seconds: float) -> str:
+    """`16:02:11` today, else with the date."""
     then = time.localtime(seconds)
     today = then[:3] == time.localtime()[:3]
-    return f"since {time.strftime('%H:%M:%S' if today else '%Y-%m-%d %H:%M:%S', then)}"
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", then)
 
 
 def _tell(facts: ServiceFacts) -> None:
@@ -89,7 +89,7 @@ def _tell(facts: ServiceFacts) -> None:
     print(_headline(facts))
     for attachment in facts.attachments:
         print(f"  {attachment_in_words(attachment)}")
-    print(f"  from {facts.source}, compiled by pcnc {facts.compiler}; loaded {_since(facts.loaded)}")
+    print(f"  from {facts.source}, compiled by pcnc {facts.compiler}; loaded at {_at(facts.loaded)}")
     wider = "" if facts.exact else ", made for more kinds of rules than there are"
     before = f"; the generation before is {facts.previous}" if facts.previous is not None else ""
     print(f"  variant {facts.variant}{wider}{before}")
@@ -112,7 +112,7 @@ def _tell(facts: ServiceFacts) -> None:
 def _chain_lines(chain: ChainFacts) -> Iterable[str]:
     plan = chain.plan
     parsed = ", ".join(plan.parses) or "nothing"
-    yield f"{painted(plan.chain, '1')}  ({plan.hook})  parses {parsed}; entry is program {chain.entry_program_id or 'missing'}"
+    yield f"{painted(plan.chain, '1')}  ({plan.hook})  parses {parsed}; entry jumps to program {chain.entry_program_id or '(none)'}"
     head = ("slot", "block", "program", "id", "instructions", "machine code")
     rows = [head, *(_block_row(block) for block in chain.blocks)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
