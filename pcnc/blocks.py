@@ -158,17 +158,24 @@ def statement_needs(statement: Statement, service: Service, headers: Headers) ->
 
 def _assignment_needs(ref: FieldRef, headers: Headers) -> Needs:
     members = headers.members(ref.header)
-    offsets = set(members)
-    presence = set(members) if len(members) > 1 else set()
+    needs = Needs(presence=frozenset(members) if len(members) > 1 else frozenset())
     for member in members:
-        for holder in covering(headers, FieldRef(member, ref.name)):
-            offsets.add(holder.holder)
-            if not holder.same_header:
-                presence.add(holder.holder)
-            checksum = headers.instance(holder.holder).checksum
-            if holder.pseudo or (checksum is not None and checksum.optional):
-                presence.add(IPV4)
-    return Needs(presence=frozenset(presence), offsets=frozenset(offsets))
+        needs |= _sum_needs(FieldRef(member, ref.name), headers)
+    return needs
+
+
+def _sum_needs(ref: FieldRef, headers: Headers) -> Needs:
+    """Where the field lies, and the sums that move with it, and those that move with these."""
+    needs = Needs(offsets=frozenset({ref.header}))
+    for covered in covering(headers, ref):
+        checksum = headers.instance(covered.holder).checksum
+        if checksum is None:
+            continue
+        presence = set() if covered.same_header else {covered.holder}
+        if covered.pseudo or checksum.optional:
+            presence.add(IPV4)
+        needs |= Needs(presence=frozenset(presence)) | _sum_needs(FieldRef(covered.holder, checksum.field), headers)
+    return needs
 
 
 def body_needs(body: tuple[Statement, ...], service: Service, headers: Headers) -> Needs:

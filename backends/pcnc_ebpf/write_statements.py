@@ -12,7 +12,7 @@ from pcnc.graph import Pipeline
 from pcnc.program import Action, AssignField, AssignMeta, CallAction, If, Let, Statement, Verdict
 from pcnc.source import Span
 from pcnc_ebpf.frame import Frame
-from pcnc_ebpf.layout import c_type
+from pcnc_ebpf.layout import c_type, identifier
 from pcnc_ebpf.names import Names, offset_member, present_bit, reason_constant
 from pcnc_ebpf.write_expression import ExpressionWriter, bare
 from pcnc_ebpf.write_fields import bytes_around, read_field, write_field
@@ -207,10 +207,14 @@ class StatementWriter:
         at = f"frame->{offset_member(covered.holder)}"
         if not covered.pseudo and not covered.same_header:
             change = f"pcnc_aligned({change}, frame->{offset_member(ref.header)} ^ {at})"
-        outer = covering(self._pipeline.headers, held) if checksum.payload else ()
+        # A sum that has changed is a field that was written: the sums around it move, too.
+        outer = covering(self._pipeline.headers, held)
+        before, moved = f"{identifier(covered.holder)}_before", f"{identifier(covered.holder)}_change"
+        # A sum over its own header alone is that of the header just written: `at` still points there.
+        now = self._sum_now(at, place) if checksum.payload else read_field(field, "at")
         lines: list[str] = []
         if outer:
-            lines += [f"const u16 {covered.holder}_before = {self._sum_now(at, place)};"]
+            lines += [f"const u16 {before} = {now};"]
         if checksum.payload:
             about = " | ".join(
                 name for name, holds in (("PCNC_PSEUDO", covered.pseudo), ("PCNC_OPTIONAL", checksum.optional)) if holds
@@ -228,9 +232,10 @@ class StatementWriter:
             lines.append(f"pcnc_store16(at + {place}, pcnc_updated({read_field(field, 'at')}, {change}));")
             if self._frame.holds(held):
                 lines.append(f"frame->{self._frame.slot(held)} = {read_field(field, 'at')};")
+        if outer:
+            lines.append(f"const u16 {moved} = pcnc_change({before}, {now});")
         for further in outer:
-            after = f"pcnc_change({covered.holder}_before, {self._sum_now(at, place)})"
-            lines += self._update_sum(held, further, after)
+            lines += self._update_sum(held, further, moved)
         if covered.same_header:
             return lines
         return [f"if ({bare(self.presence((covered.holder,)))}) {{", *("\t" + line for line in lines), "}"]
