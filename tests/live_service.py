@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import itertools
 import os
@@ -26,7 +27,7 @@ from pcnc_runtime.bundle import Bundle
 from pcnc_runtime.changes import SourceRecord
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.facts import ChainStatistics
-from pcnc_runtime.kernel_maps import open_map_by_id
+from pcnc_runtime.libbpf import library
 from pcnc_runtime.operations import describe, load, statistics, unload
 from pcnc_runtime.pins import open_map
 from pcnc_runtime.programs import open_program_by_id
@@ -225,13 +226,18 @@ class Traces:
         found = [
             str(path) for path in (self.place.pins, self.place.folder, self.place.folder.with_suffix(".lock")) if path.exists()
         ]
-        for id in self.programs:
-            with suppress(FileNotFoundError), open_program_by_id(id) as program:
-                found.append(f"program {program.facts}")
-        for id in self.maps:
-            with suppress(FileNotFoundError), open_map_by_id(id) as made:
-                found.append(f"map {made.facts}")
-        return found
+        # Nothing may be opened by its id here: that is a reference, and a PROG_ARRAY that is let go twice is never freed.
+        found += [f"program {id}" for id in self.programs & ids_in_kernel("bpf_prog_get_next_id")]
+        return found + [f"map {id}" for id in self.maps & ids_in_kernel("bpf_map_get_next_id")]
+
+
+def ids_in_kernel(walk: str) -> set[int]:
+    """The ids of all programs or maps, none of which is opened."""
+    found: set[int] = set()
+    id = ctypes.c_uint32(0)
+    while getattr(library(), walk)(id, ctypes.byref(id)) == 0:
+        found.add(id.value)
+    return found
 
 
 def traces(name: str) -> Traces:

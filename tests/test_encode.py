@@ -111,6 +111,15 @@ def test_a_list_keeps_the_order_and_says_of_each_rule_what_it_asks() -> None:
     assert values[3] == head + host(8, 4) + host(0b100, 8) + bytes(8) + everything + b"\0\xff\0\0"
 
 
+def test_a_list_without_rules_has_one_entry_that_asks_for_what_no_packet_has() -> None:
+    table = schema(("port", "range", unsigned(16)), ordered=True)
+    plan = TablePlan("t", "list", 4, 24, 0, (ColumnPlan(0, Place(16, 2, 16), Place(18, 2, 16)),), (DROP,))
+    entries = encode_rules(plan, table, [])
+    assert entries.count == 1
+    assert entries.keys == host(0, 4)
+    assert entries.values == bytes(8) + host(1 << 63, 8) + bytes(8)
+
+
 def test_columns_that_the_code_does_not_look_at_are_left_out() -> None:
     table = schema(("src", "prefix", IPV4_ADDR), ("port", "range", unsigned(16)), ordered=True)
     plan = TablePlan("t", "list", 4, 24, 0, (ColumnPlan(1, Place(16, 2, 16), Place(18, 2, 16)),), (DROP,))

@@ -13,6 +13,7 @@ from pcnc.rules import Interval, MaskedValue, Pattern, Rule, TableSchema
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q", 16: "16s"}
 _ACTION, _COUNTER, _ASKED = Place(0, 4, 32), Place(4, 4, 32), Place(8, 8, 64)
+_ASKED_BY_NOBODY = 1 << 63
 _PREFIX_LENGTH = Place(0, 4, 32)
 _NO_SUCH_COLUMN = 1 << 63
 _Value = int | bytes
@@ -30,7 +31,8 @@ class Entries:
 def encode_rules(plan: TablePlan, schema: TableSchema, rules: Iterable[tuple[Rule, int]]) -> Entries:
     """The entries for rules, each with its slot in the counters.
 
-    The rules are those of the table, checked, and of the shape that the plan was made for. ValueError where one is not.
+    The rules are those of the table, checked, and of the shape that the plan was made for. ValueError where one is not. A list
+    without rules has one entry that no packet matches, as an array cannot be empty.
     """
     actions = {action.name: _ActionEncoder(plan, action) for action in plan.actions}
     match plan.classifier:
@@ -201,6 +203,10 @@ def _encode_list(
     if not values:
         # An array has at least one entry: here one that asks about a column which no packet has.
         values.append(_Packer(plan.value_size, [_ASKED]).pack((_NO_SUCH_COLUMN,)))
+    if not values:
+        # An array has at least one entry, and one of zeros would match whatever comes: this one asks about a column too many.
+        head = _Packer(plan.value_size, [_ACTION, _COUNTER, _ASKED])
+        values = [head.pack((0, 0, _ASKED_BY_NOBODY))]
     keys = struct.pack(f"={len(values)}I", *range(len(values)))
     return Entries(keys, b"".join(values), len(values))
 
