@@ -131,27 +131,30 @@ class _Builder:
         """Parents first, else as declared; says so where headers follow one another in a circle."""
         done: dict[str, bool] = {}
         order: list[syntax.HeaderDeclaration] = []
-        way: list[syntax.ParentDeclaration] = []
-
-        def visit(declaration: syntax.HeaderDeclaration) -> None:
-            name = declaration.name.text
-            done[name] = False
-            for parent in declaration.parents:
+        for first in written:
+            if first.name.text in done:
+                continue
+            done[first.name.text] = False
+            way: list[syntax.ParentDeclaration] = []
+            waiting = [(first, iter(first.parents))]
+            while waiting:
+                declaration, parents = waiting[-1]
+                parent = next(parents, None)
+                if parent is None:
+                    waiting.pop()
+                    way = way[: len(waiting) - 1] if waiting else []
+                    done[declaration.name.text] = True
+                    order.append(declaration)
+                    continue
                 target = self.declarations.get(parent.header.text)
                 if target is None or target is declaration:
                     continue
-                way.append(parent)
-                if parent.header.text not in done:
-                    visit(target)
-                elif not done[parent.header.text]:
-                    self._report_cycle(way)
-                way.pop()
-            done[name] = True
-            order.append(declaration)
-
-        for declaration in written:
-            if declaration.name.text not in done:
-                visit(declaration)
+                if target.name.text not in done:
+                    done[target.name.text] = False
+                    way.append(parent)
+                    waiting.append((target, iter(target.parents)))
+                elif not done[target.name.text]:
+                    self._report_cycle([*way, parent])
         return order
 
     def _report_cycle(self, way: list[syntax.ParentDeclaration]) -> None:

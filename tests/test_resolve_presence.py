@@ -133,8 +133,15 @@ def test_rules_need_what_their_action_reads() -> None:
 
 
 def test_many_actions_that_call_many_are_followed_in_no_time() -> None:
-    actions = "\n".join(f"action a{i} {{ if tcp {{ a{i + 1} }}; a{i + 1} }}" for i in range(30))
-    assert headers_missed(actions + "\naction a30 { m = tcp.dport }\nchain ingress { if tcp { a0 } }") == []
+    actions = "\n".join(f"action a{i} {{ if tcp {{ a{i + 1} }}; a{i + 1} }}" for i in range(11))
+    body = actions + "\naction a11 { m = tcp.dport }\nchain ingress { if tcp { a0 } }"
+    assert headers_missed(body) == []
+
+
+def test_actions_that_call_too_many_are_refused() -> None:
+    actions = "\n".join(f"action a{i} {{ if tcp {{ a{i + 1} }}; a{i + 1} }}" for i in range(200))
+    found = problems(actions + "\naction a200 { drop }\nchain ingress { if tcp { a0 } }")
+    assert {problem.name for problem in found} == {"too-many-statements"}
 
 
 # ---- whatever is accepted never reads an absent header

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from random import Random
 
@@ -327,3 +329,10 @@ def test_many_rules_take_little_time() -> None:
     rules = read(text, ACL)
     check_rules(rules, ACL)
     assert time.process_time() - start < 5
+
+
+def test_reading_rules_loads_neither_grammar_nor_resolver() -> None:
+    code = "import sys, pcnc.rule_check; print(*sys.modules)"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert "pcnc.rule_reader" in loaded
+    assert not loaded & {"lark", "networkx", "jinja2", "pcnc.syntax", "pcnc.resolve", "pcnc.program", "difflib"}

@@ -8,6 +8,7 @@ from pcnc.diagnostics import Diagnostic, Note, Severity
 from pcnc.source import Span
 
 __all__ = [
+    "calls_too_deep",
     "header_may_be_absent",
     "header_never_present",
     "let_across_steps",
@@ -17,6 +18,7 @@ __all__ = [
     "pipeline_too_long",
     "recursion",
     "step_outside_chain",
+    "too_many_statements",
     "unreachable_code",
 ]
 
@@ -38,6 +40,25 @@ def step_outside_chain(kind: str, name: str, span: Span) -> Diagnostic:
         f"{kind} `{name}` is applied outside a chain",
         span,
         help=f"{kind}s are steps: they stand in a chain, or in an `if` of a chain",
+    )
+
+
+def too_many_statements(kind: str, name: str, count: int, limit: int, span: Span) -> Diagnostic:
+    """A stage or action that is too long when the actions it calls are put in their places."""
+    return Diagnostic(
+        "too-many-statements",
+        f"{kind} `{name}` comes to {count:,} statements with all that it calls, and {limit:,} is the most",
+        span,
+        help="actions are put in the place of each call; a table runs one of several in one place",
+    )
+
+
+def calls_too_deep(kind: str, name: str, depth: int, limit: int, span: Span) -> Diagnostic:
+    """A stage or action whose statements lie too deep inside one another when actions are put in the place of their calls."""
+    return Diagnostic(
+        "calls-too-deep",
+        f"{kind} `{name}` is nested {depth} deep with all that it calls, and {limit} is the most",
+        span,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -28,35 +28,49 @@ from pcnc.program import (
 from pcnc.resolve.scope import VERDICTS
 from pcnc.source import Span
 
+MOST_STATEMENTS = 10_000
+"""Of a stage or action with all that it calls: more would hardly pass the kernel's verifier."""
+MOST_DEPTH = 128
+"""Of statements inside one another, those of the actions called included."""
+
 FALLS, NEXT, ENDS = 1, 2, 4
 """How statements can be left, as a set of bits: at their end, by `next`, by `drop` or `pass`."""
 
 
-def report_recursion(actions: Mapping[str, Action], found: Diagnostics) -> bool:
-    """Whether actions call one another in a circle; each circle is told once."""
-    done: set[str] = set()
+def callees_first(actions: Mapping[str, Action], found: Diagnostics) -> tuple[str, ...] | None:
+    """The actions, each after those that it calls; None where they call one another in a circle. Each circle is told."""
+    order: list[str] = []
+    done: dict[str, bool] = {}
     circles = False
-
-    def visit(name: str, way: list[tuple[str, Span]]) -> None:
-        nonlocal circles
-        for call in _calls(actions[name].body):
-            here = [*way, (name, call.span)]
-            names = [caller for caller, _ in here]
-            if call.action in names:
-                start = names.index(call.action)
-                found.add(problems.recursion(names[start:], [span for _, span in here[start:]]))
+    for first in actions:
+        if first in done:
+            continue
+        done[first] = False
+        way: list[tuple[str, Span]] = []
+        waiting = [(first, _calls(actions[first].body))]
+        while waiting:
+            name, calls = waiting[-1]
+            call = next(calls, None)
+            if call is None:
+                waiting.pop()
+                way = way[: len(waiting) - 1] if waiting else []
+                done[name] = True
+                order.append(name)
+            elif call.action not in actions:
+                continue
+            elif call.action not in done:
+                done[call.action] = False
+                way.append((name, call.span))
+                waiting.append((call.action, _calls(actions[call.action].body)))
+            elif not done[call.action]:
                 circles = True
-            elif call.action in actions and call.action not in done:
-                visit(call.action, here)
-        done.add(name)
-
-    for name in actions:
-        if name not in done:
-            visit(name, [])
-    return circles
+                here = [*way, (name, call.span)]
+                start = next(index for index, (caller, _) in enumerate(here) if caller == call.action)
+                found.add(problems.recursion([caller for caller, _ in here[start:]], [span for _, span in here[start:]]))
+    return None if circles else tuple(order)
 
 
-def _calls(statements: Iterable[Statement]) -> Iterable[CallAction]:
+def _calls(statements: Iterable[Statement]) -> Iterator[CallAction]:
     for statement in statements:
         match statement:
             case CallAction():
@@ -146,11 +160,47 @@ class Flow:
         return ways
 
     def _ways_out_of_action(self, name: str) -> int:
-        if name not in self.actions:
-            return FALLS
-        if name not in self._of_actions:
-            self._of_actions[name] = self.ways_out(self.actions[name].body)
-        return self._of_actions[name]
+        return self._of_actions.get(name, FALLS)
+
+    def measure(self, callees_first: Iterable[str]) -> bool:
+        """Whether everything is of a size that can be compiled; else says so. To be called before all else that follows calls."""
+        measures: dict[str, tuple[int, int]] = {}
+
+        def measure(statements: Iterable[Statement]) -> tuple[int, int]:
+            size = depth = 0
+            for statement in statements:
+                inner = (0, 0)
+                match statement:
+                    case If(_, then, otherwise):
+                        first, second = measure(then), measure(otherwise)
+                        inner = first[0] + second[0], max(first[1], second[1])
+                    case CallAction(action) if action in measures:
+                        inner = measures[action]
+                size += 1 + inner[0]
+                depth = max(depth, 1 + inner[1])
+            return size, depth
+
+        def is_fine(kind: str, name: str, size: int, depth: int, span: Span) -> bool:
+            if size > MOST_STATEMENTS:
+                self.found.add(problems.too_many_statements(kind, name, size, MOST_STATEMENTS, span))
+            elif depth > MOST_DEPTH:
+                self.found.add(problems.calls_too_deep(kind, name, depth, MOST_DEPTH, span))
+            else:
+                return True
+            return False
+
+        fine = True
+        for name in callees_first:
+            action = self.actions[name]
+            measures[name] = measure(action.body)
+            if not is_fine("action", name, *measures[name], action.span):
+                # Its callers are not told by what it is alone.
+                measures[name] = 0, 0
+                fine = False
+            self._of_actions[name] = self.ways_out(action.body)
+        for stage in self.stages.values():
+            fine &= is_fine("stage", stage.name, *measure(stage.body), stage.span)
+        return fine
 
     def report_next(self, between: Iterable[str]) -> None:
         """Says so where statements of a chain, outside any stage, run `next`: there is nothing that it would leave."""

@@ -12,7 +12,7 @@ from pcnc.program import Action, Chain, Service, Stage, Table, Verdict
 from pcnc.resolve.bodies import Body, verdict_kind
 from pcnc.resolve.chains import Chains
 from pcnc.resolve.declarations import declare_constants, declare_state, declare_steps
-from pcnc.resolve.flow import Flow, report_recursion
+from pcnc.resolve.flow import Flow, callees_first
 from pcnc.resolve.pseudo_types import UNKNOWN
 from pcnc.resolve.schemas import schema_of
 from pcnc.resolve.scope import VERDICTS, ActionName, LocalName, Scope
@@ -115,7 +115,8 @@ def _follow(
     if not found.has_errors:
         # What an error left out is not unused.
         flow.report_unused(chains, declared_stages)
-    if report_recursion(actions, found):
+    order = callees_first(actions, found)
+    if order is None or not flow.measure(order):
         return {}
     flow.report_unreachable(chains)
     flow.report_next(steps.between)
