@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import networkx
 import pytest
 
 from pcnc.blocks import StageBlock, TableBlock
@@ -148,3 +149,15 @@ def test_more_programs_than_tail_calls_is_a_diagnostic() -> None:
     with pytest.raises(CompileError) as raised:
         compile_text(FIREWALL.replace("sources; destinations", f"\n{steps}\n"))
     assert raised.value.diagnostics[0].name == "pipeline-too-long"
+
+
+@pytest.mark.parametrize("text", [FIREWALL, ACL, BRANCH])
+def test_networkx_sees_the_same_graph(text: str) -> None:
+    whole, _ = pipeline(text, {})
+    graph = whole.digraph()
+    assert networkx.is_directed_acyclic_graph(graph)
+    assert set(graph) == set(whole.blocks)
+    place = {name: index for index, name in enumerate(whole.blocks)}
+    assert all(place[origin] < place[target] for origin, target in graph.edges())
+    # One verdict ends every path.
+    assert whole.longest_path() == networkx.dag_longest_path_length(networkx.DiGraph(graph))

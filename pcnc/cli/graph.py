@@ -31,6 +31,10 @@ def register(app: typer.Typer) -> None:
 def graph(
     file: SourceArgument,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Write an SVG; - is standard output.")] = None,
+    graphml: Annotated[
+        Path | None,
+        typer.Option("--graphml", metavar="FILE", help="Write what runs as GraphML, for graph tools; - is standard output."),
+    ] = None,
     after: Annotated[
         str | None, typer.Option("--after", metavar="PASS", help="Stop behind this pass; `pcnc passes` lists them.")
     ] = None,
@@ -48,6 +52,9 @@ def graph(
     if as_json:
         print_json({"service": chosen.service.name, "after": after, "chains": [_as_json(whole, kept) for whole, kept in pairs]})
         return
+    if graphml is not None:
+        _write(graphml, _as_graphml([kept for _, kept in pairs]))
+        return
     from pcnc.picture_of_pipeline import picture_of_pipeline
 
     rules = {} if general else {table.name: len(table.rules) for table in chosen.service.tables}
@@ -55,12 +62,7 @@ def graph(
     if svg is not None:
         from pcnc.draw_svg import draw_svg
 
-        text = draw_svg(pictures)
-        if str(svg) == "-":
-            print(text)
-        else:
-            svg.write_text(text, encoding="utf-8")
-            print(svg)
+        _write(svg, draw_svg(pictures))
         return
     from pcnc.draw_text import draw_text
 
@@ -94,6 +96,27 @@ def _pipelines(chosen: Chosen, after: str | None, general: bool) -> Iterable[tup
     shape = widest_shape(chosen.service.schemas) if general else shape_of_file(chosen.service)
     whole = lower(chosen.program, chosen.service)
     return zip(whole, pipelines(chosen.program, chosen.service, shape, after), strict=True)
+
+
+def _write(path: Path, text: str) -> None:
+    if str(path) == "-":
+        print(text)
+    else:
+        path.write_text(text, encoding="utf-8")
+        print(path)
+
+
+def _as_graphml(kept: Iterable[Pipeline]) -> str:
+    """The pipelines side by side in one graph; nodes are called `chain.block`."""
+    import networkx
+
+    whole = networkx.MultiDiGraph()
+    for pipeline in kept:
+        for name, block in pipeline.blocks.items():
+            whole.add_node(f"{pipeline.chain}.{name}", kind=_kind(block))
+        for origin, target, label in pipeline.digraph().edges(keys=True):
+            whole.add_edge(f"{pipeline.chain}.{origin}", f"{pipeline.chain}.{target}", label=label)
+    return "\n".join(networkx.generate_graphml(whole))
 
 
 def _as_json(whole: Pipeline, kept: Pipeline) -> dict[str, Any]:

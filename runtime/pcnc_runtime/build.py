@@ -21,7 +21,7 @@ from pcnc_runtime.errors import RuntimeProblem
 
 _NAMES = ("clang", *(f"clang-{version}" for version in range(19, 13, -1)))
 _FLAGS = (
-    *("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror"),
+    *("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror", "-fbracket-depth=4096"),
     *("-fdebug-compilation-dir=.", "-fno-ident", "-x", "c", "-c", "-", "-o", "-"),
 )
 _TIMEOUT = 120.0
