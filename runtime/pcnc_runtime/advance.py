@@ -229,8 +229,8 @@ class Step:
         kept = [self.loaded.record(number) for number in state.kept] if parent and _counts(wanted.manifest) else []
         planner = Planner(wanted, chosen, parent.record if parent else None, kept, state.last_map)
         record = planner.plan(state.last + 1)
-        programs = build_generation(place, record, wanted.manifest, chosen.variant, parent)
         try:
+            programs = build_generation(place, record, wanted.manifest, chosen.variant, parent)
             self.loaded.write(record)
             pending = replace(
                 state,

@@ -28,6 +28,7 @@ from pcnc_runtime.programs import Program
 from pcnc_runtime.records import AttachedAt, Carried, State
 from pcnc_runtime.recovery import recover, remove_everything, tear_down
 from pcnc_runtime.settings import checked_settings
+from pcnc_runtime.signals import without_signals
 from pcnc_runtime.state import Place, locked, place_of
 
 
@@ -146,7 +147,8 @@ class _Loading:
                 create_map(MapType.PERCPU_ARRAY, 4, 8, 1, name="fallen") as fallen,
             ):
                 given = {"blocks": entry.fd, "verdicts": fallen.fd}
-                program = load_program(stored.read(plan.object), maps=given, name=f"entry_{chain}")
+                with without_signals():
+                    program = load_program(stored.read(plan.object), maps=given, name=f"entry_{chain}")
                 pin(entry.fd, folder / f"entry_{chain}")
                 pin(fallen.fd, folder / f"fallen_{chain}")
                 pin(program.fd, folder / f"program_{chain}")

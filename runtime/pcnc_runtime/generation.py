@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from pcnc_runtime.objects import ObjectFile
 from pcnc_runtime.pins import list_pins, make_directory, open_map, pin, remove_tree
 from pcnc_runtime.programs import Program, open_program_by_id
 from pcnc_runtime.records import Generation, TableRecord
+from pcnc_runtime.signals import without_signals
 from pcnc_runtime.state import Place
 
 COUNTER_SIZE = 16
@@ -155,7 +155,7 @@ class _Builder:
 
 def load_block(data: bytes, block: BlockPlan, maps: Mapping[str, KernelMap], sections: Mapping[str, bytes]) -> Program:
     """Loads one block with those of the maps and sections that it declares. RuntimeProblem `verifier-refused`, `broken-bundle`."""
-    with ObjectFile(data, block.name) as opened:
+    with without_signals(), ObjectFile(data, block.name) as opened:
         for declared in opened.declared_maps:
             if declared.name in sections:
                 try:
@@ -227,20 +227,11 @@ def put_into_force(place: Place, number: int) -> float:
                 writes.append((entry, stack.enter_context(open_program_by_id(first))))
         if not writes:
             return 0.0
-        with _without_signals():
+        with without_signals():
             began = time.perf_counter()
             for entry, program in writes:
                 entry.set_slot(0, program.fd)
             return time.perf_counter() - began
-
-
-@contextmanager
-def _without_signals() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from pcnc_runtime.merge_rules import merge_rules, misfits_of
 from pcnc_runtime.records import What
 from pcnc_runtime.recovery import not_loaded, remove_service
 from pcnc_runtime.settings import checked_settings, kept_settings
-from pcnc_runtime.state import locked, names_with_records, place_of
+from pcnc_runtime.state import locked, names_with_records, place_of, told
 
 if TYPE_CHECKING:
     from pcnc_runtime.attach import XdpMode
@@ -90,7 +90,8 @@ def load(
     """
     from pcnc_runtime.first_load import load_service
 
-    return load_service(bundle, name, devices, mode, settings or {}, source, recompile)
+    with told(f"load `{name}`"):
+        return load_service(bundle, name, devices, mode, settings or {}, source, recompile)
 
 
 def swap(
@@ -110,8 +111,8 @@ def swap(
     from pcnc_runtime.kernel_needs import check_needs
 
     new = bundle.manifest
-    check_needs(new)
-    with opened(name) as loaded:
+    with told(f"swap `{name}`"), opened(name) as loaded:
+        check_needs(new)
         old, live = loaded.bundle.manifest, loaded.live
         _check_replaceable(name, old, new)
         rules: dict[str, tuple[LiveRule, ...]] = {}
@@ -174,7 +175,7 @@ def rollback(name: str) -> Change:
 
     RuntimeProblem `no-previous` where there is none.
     """
-    with opened(name) as loaded:
+    with told(f"roll `{name}` back"), opened(name) as loaded:
         return loaded.go_back()
 
 
@@ -183,7 +184,7 @@ def change_rules(name: str, edits: Sequence[Edit], *, recompile: Recompile | Non
 
     RuntimeProblem: `no-such-table`, `no-such-rule`, `rule-exists`, `bad-rule`, `bad-position`, `table-full`.
     """
-    with opened(name) as loaded:
+    with told(f"change the rules of `{name}`"), opened(name) as loaded:
         manifest, live = loaded.bundle.manifest, loaded.live
         by_table: dict[str, list[Edit]] = {}
         for edit in edits:
@@ -202,7 +203,7 @@ def change_rules(name: str, edits: Sequence[Edit], *, recompile: Recompile | Non
 
 def set_configs(name: str, values: Mapping[str, int], *, recompile: Recompile | None = None) -> Change:
     """Gives settings other values (host order). RuntimeProblem: `no-such-setting`, `bad-setting`."""
-    with opened(name) as loaded:
+    with told(f"change the settings of `{name}`"), opened(name) as loaded:
         wanted = _as_it_is(loaded, "settings")
         settings = {**wanted.settings, **checked_settings(wanted.manifest, values)}
         return Step(loaded, replace(wanted, settings=settings), recompile).take()
@@ -226,49 +227,55 @@ def unload(name: str) -> tuple[Attachment, ...]:
 
     A device that is gone, or carries another program by now, is no obstacle, and left alone. RuntimeProblem `not-loaded`.
     """
-    place = place_of(name)
-    if not place.folder.exists() and not place.pins.exists():
-        raise not_loaded(name)
-    with locked(name):
-        return remove_service(place)
+    with told(f"unload `{name}`"):
+        place = place_of(name)
+        if not place.folder.exists() and not place.pins.exists():
+            raise not_loaded(name)
+        with locked(name):
+            return remove_service(place)
 
 
 def loaded_names() -> tuple[str, ...]:
     """The names of all loaded services, sorted."""
-    return tuple(name for name in names_with_records() if (state := place_of(name).read()) and state.phase == "loaded")
+    with told("list what is loaded"):
+        return tuple(name for name in names_with_records() if (state := place_of(name).read()) and state.phase == "loaded")
 
 
 def describe(name: str) -> ServiceFacts:
     """Everything about a loaded service. RuntimeProblem `not-loaded`."""
     from pcnc_runtime.describe import describe_service
 
-    return describe_service(name)
+    with told(f"read `{name}`"):
+        return describe_service(name)
 
 
 def read_schemas(name: str) -> tuple[TableSchema, ...]:
     """The tables of a loaded service as rules see them: what is needed to read rules from text. Cheap."""
     from pcnc_runtime.describe import live_manifest
 
-    return live_manifest(name)[0].schemas
+    with told(f"read `{name}`"):
+        return live_manifest(name)[0].schemas
 
 
 def read_table(name: str, table: str) -> TableFacts:
     """One table with its rules and counts. RuntimeProblem `not-loaded`, `no-such-table`."""
     from pcnc_runtime.describe import describe_table
 
-    return describe_table(name, table)
+    with told(f"read `{name}`"):
+        return describe_table(name, table)
 
 
 def read_settings(name: str) -> tuple[SettingFacts, ...]:
     """The settings and their values. Cheap."""
     from pcnc_runtime.describe import live_manifest, settings_of
 
-    return settings_of(*live_manifest(name))
+    with told(f"read `{name}`"):
+        return settings_of(*live_manifest(name))
 
 
 def statistics(name: str) -> Statistics:
     """All counts, once; who asks again and again opens a `Watcher`."""
     from pcnc_runtime.statistics import Watcher
 
-    with Watcher(name) as watcher:
+    with told(f"read `{name}`"), Watcher(name) as watcher:
         return watcher.read()

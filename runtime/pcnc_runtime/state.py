@@ -30,6 +30,15 @@ def run_folder() -> Path:
     return Path(os.environ.get("PCNC_RUN") or "/run/pcnc")
 
 
+@contextmanager
+def told(doing: str) -> Iterator[None]:
+    """Turns a refused system call into the problem that it amounts to. `doing` completes "cannot …"."""
+    try:
+        yield
+    except OSError as error:
+        raise problem_from_errno(error, doing) from None
+
+
 def check_name(name: str) -> None:
     """RuntimeProblem `bad-name` unless it can name a service."""
     if not _NAME.fullmatch(name):
@@ -82,7 +91,7 @@ class Place:
 
     def write(self, state: State) -> None:
         """Writes the state. RuntimeProblem where the file cannot be written."""
-        with _told(f"write {self.state}"):
+        with told(f"write {self.state}"):
             write_state(self.state, state)
 
     def read_record(self, generation: int) -> Generation:
@@ -92,21 +101,13 @@ class Place:
     def write_record(self, generation: Generation) -> None:
         """Writes the record of a generation. RuntimeProblem where the file cannot be written."""
         path = self.record(generation.number)
-        with _told(f"write {path}"):
+        with told(f"write {path}"):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_generation(path, generation)
 
     def remove_files(self) -> None:
         """Removes all records and copies."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-@contextmanager
-def _told(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise problem_from_errno(error, doing) from None
 
 
 def place_of(name: str) -> Place:
@@ -117,10 +118,8 @@ def place_of(name: str) -> Place:
 
 def names_with_records() -> tuple[str, ...]:
     """Every name that something is written down of, sorted."""
-    try:
+    with told(f"read {run_folder()}"):
         found = sorted(path.parent.name for path in run_folder().glob("*/state.json"))
-    except OSError as error:
-        raise problem_from_errno(error, f"read {run_folder()}") from None
     return tuple(name for name in found if _NAME.fullmatch(name))
 
 
@@ -132,7 +131,7 @@ def locked(name: str, wait: float = _WAIT) -> Iterator[None]:
     """
     check_name(name)
     path = run_folder() / f"{name}.lock"
-    with _told(f"lock {path}"):
+    with told(f"lock {path}"):
         run_folder().mkdir(mode=0o755, parents=True, exist_ok=True)
         fd = _lock(path, time.monotonic() + wait)
     if fd is None:

@@ -18,7 +18,7 @@ from pcnc_runtime.kernel_maps import KernelMap
 from pcnc_runtime.pins import open_map
 from pcnc_runtime.records import Generation, State
 from pcnc_runtime.recovery import not_loaded
-from pcnc_runtime.state import Place, place_of
+from pcnc_runtime.state import Place, place_of, told
 
 NO_GENERATION = "drop: no generation"
 """The reason of packets that found the entry empty."""
@@ -56,14 +56,16 @@ class Watcher:
     """
 
     def __init__(self, name: str) -> None:
-        self._place = place_of(name)
         self._view: CountView | None = None
         self._written: tuple[int, int] | None = None
-        self._refresh()
+        with told(f"read `{name}`"):
+            self._place = place_of(name)
+            self._refresh()
 
     def read(self) -> Statistics:
         """All counts now."""
-        return self._refresh().read()
+        with told(f"read `{self._place.name}`"):
+            return self._refresh().read()
 
     def _refresh(self) -> CountView:
         """The view that goes with the state as it is written now."""
