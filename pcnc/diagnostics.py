@@ -54,10 +54,12 @@ class Diagnostics:
     """Collects the problems of one stage, so that all of them are reported at once."""
 
     found: list[Diagnostic] = field(default_factory=list)
+    _known: set[Diagnostic] = field(default_factory=set, repr=False)
 
     def add(self, diagnostic: Diagnostic) -> None:
         """Takes in one problem; the same problem at the same place is taken once."""
-        if diagnostic not in self.found:
+        if diagnostic not in self._known:
+            self._known.add(diagnostic)
             self.found.append(diagnostic)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from pcnc.diagnostics import Diagnostic, Note, Severity
 from pcnc.source import Span
@@ -27,14 +28,17 @@ __all__ = [
     "unused",
 ]
 
-_MOST_CANDIDATES = 2000
+_MOST_CANDIDATES = 500
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """A help text that names the candidate closest to `name`, or nothing."""
     import difflib
 
-    names = [candidate for _, candidate in zip(range(_MOST_CANDIDATES), candidates, strict=False)]
+    # difflib is slow: only names of about the same length and letters come to it.
+    letters = set(name)
+    alike = (c for c in candidates if abs(len(c) - len(name)) <= 3 and 2 * len(letters & set(c)) >= len(letters))
+    names = list(islice(alike, _MOST_CANDIDATES))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else ""
 
