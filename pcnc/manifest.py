@@ -6,6 +6,7 @@ Pure data with a JSON form. It is read at each rule change, so this module impor
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -265,16 +266,21 @@ def _decode(wanted: Any, data: Any, where: str) -> Any:
     if is_dataclass(wanted):
         if not isinstance(data, dict):
             raise ManifestError(f"{where}: an object was expected")
-        hints = get_type_hints(wanted)
+        assert isinstance(wanted, type)
+        hints = _types_of_fields(wanted)
         names = {field.name for field in fields(wanted) if field.name in data}
         missing = {field.name for field in fields(wanted)} - names
         if missing:
             raise ManifestError(f"{where}: {', '.join(sorted(missing))} is missing")
-        assert isinstance(wanted, type)
         return wanted(**{name: _decode(hints[name], data[name], f"{where}.{name}") for name in names})
     if not isinstance(data, wanted) or (wanted is int and isinstance(data, bool)):
         raise ManifestError(f"{where}: {wanted.__name__} expected, not {data!r}")
     return data
+
+
+@cache
+def _types_of_fields(wanted: type) -> dict[str, Any]:
+    return get_type_hints(wanted)
 
 
 def _decode_tuple(inner: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ...]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from pcnc.cli.read_source import read_source
 from pcnc.cli.report import tell
-from pcnc.program import Program, Service
 from pcnc.shape import Shape, widest_shape
 from pcnc.source import Source
 from pcnc_runtime.errors import RuntimeProblem
 
 if TYPE_CHECKING:
     from pcnc.manifest import Hook
+    from pcnc.program import Program, Service
     from pcnc_runtime.bundle import Bundle
     from pcnc_runtime.changes import BuiltVariant, SourceRecord
 
