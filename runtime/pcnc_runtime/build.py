@@ -24,6 +24,7 @@ _FLAGS = (
     *("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror", "-fbracket-depth=4096"),
     *("-fdebug-compilation-dir=.", "-fno-ident", "-x", "c", "-c", "-", "-o", "-"),
 )
+_TOO_LONG = "Branch target out of insn range"
 _TIMEOUT = 120.0
 
 
@@ -77,7 +78,7 @@ def compile_sources(
     """C texts by name to objects by name, as many at once as there are CPUs, those compiled before from the cache.
 
     `include` is the folder of the headers; quoted and angled includes are looked up there first. Raises RuntimeProblem
-    `no-clang`, or `clang-refused` with clang's own words as `log`. A cache that cannot be read or written is done without.
+    `no-clang`, `block-too-long`, or `clang-refused` with clang's own words as `log`. A cache that cannot be read or written is done without.
     """
     chosen = clang or find_clang()
     common = sha256("\0".join((chosen.version, *_FLAGS, _headers_digest(include))).encode()).digest()
@@ -117,6 +118,9 @@ def _compile(clang: Clang, source: tuple[str, str], include: Path | None) -> byt
     except subprocess.TimeoutExpired:
         raise RuntimeProblem("clang-refused", f"clang took more than {_TIMEOUT:.0f} s over `{name}`") from None
     words = done.stderr.decode(errors="replace")
+    if done.returncode and _TOO_LONG in words:
+        text = f"`{name}` is too long for one eBPF program: its jumps reach 32,767 instructions"
+        raise RuntimeProblem("block-too-long", text, "divide the stage, or what its actions do, into several stages")
     if done.returncode:
         first = next((line for line in words.splitlines() if "error:" in line), words.strip().partition("\n")[0])
         raise RuntimeProblem("clang-refused", f"clang refuses `{name}`: {first}", errno=0, log=words)
