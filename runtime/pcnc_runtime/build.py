@@ -78,7 +78,8 @@ def compile_sources(
     """C texts by name to objects by name, as many at once as there are CPUs, those compiled before from the cache.
 
     `include` is the folder of the headers; quoted and angled includes are looked up there first. Raises RuntimeProblem
-    `no-clang`, `block-too-long`, or `clang-refused` with clang's own words as `log`. A cache that cannot be read or written is done without.
+    `no-clang`, `block-too-long`, or `clang-refused` with clang's own words as `log`. A cache that cannot be read or written is
+    done without.
     """
     chosen = clang or find_clang()
     common = sha256("\0".join((chosen.version, *_FLAGS, _headers_digest(include))).encode()).digest()
