@@ -18,7 +18,7 @@ from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.live_rules import LiveRule, compare, shadowed
 from pcnc_runtime.pins import remove_tree
 from pcnc_runtime.records import ChainRecord, Generation, State, TableRecord, What
-from pcnc_runtime.recovery import is_in_order, not_loaded, recover, settle
+from pcnc_runtime.recovery import has_its_counts, is_in_order, not_loaded, recover, settle
 from pcnc_runtime.state import Place, locked, place_of
 
 
@@ -223,7 +223,7 @@ class Step:
         source = stored_source(wanted.source, place.sources) if self.recompile else None
         chosen = choose_variant(wanted.bundle, self.shape, source, self.recompile)
         parent = None
-        if is_in_order(place, state):
+        if is_in_order(place, state) and has_its_counts(place, state):
             live = self.loaded.live
             parent = Parent(live, self.loaded.bundle.variant(live.variant).variant)
         kept = [self.loaded.record(number) for number in state.kept] if parent and _counts(wanted.manifest) else []

@@ -122,6 +122,13 @@ def is_in_order(place: Place, state: State) -> bool:
     return is_whole(place, live) and all(runs_in(place, chain, live) for chain in chains_of(place))
 
 
+def has_its_counts(place: Place, state: State) -> bool:
+    """Whether all maps of counts of the live generation are pinned. Where not, the next change begins with new ones."""
+    live = state.kept[0]
+    maps, pins = state.maps[live], set(list_pins(place.generation(live)))
+    return {*(f"verdicts_{chain}" for chain in maps.chains), *(f"counters_{table}" for table in maps.tables)} <= pins
+
+
 def tear_down(place: Place, state: State) -> tuple[Attachment, ...]:
     """Takes a service off its devices and removes all of it but the lock; what its devices carried."""
     from pcnc_runtime.attachments import detach_all  # devices are touched only at the two ends of a service's life
