@@ -44,7 +44,7 @@ class Classified:
 
 
 def classify(sizes: Sequence[tuple[int, int]] = SIZES, many: int = MANY, rounds: int = 25) -> Iterator[Classified]:
-    """Measures each configuration with one packet, which no rule drops, and with `many`, half of them meant by a rule of each table.
+    """Measures each configuration with one packet, which no rule drops, and with `many`, half of them met by a rule of each table.
 
     RuntimeProblem or OSError where the kernel refuses; RuntimeError where a program gives a wrong verdict.
     """

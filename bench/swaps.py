@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -28,7 +28,7 @@ _OPEN, _BLOCKED = 0x0B000001, 0x0A000001
 """11.0.0.1, which both versions let by, and 10.0.0.1, which both drop."""
 
 _SERVER = 0xC0000201  # 192.0.2.1
-_LONGER = 64
+LONGER = 64
 """Bytes by which a blocked frame is longer: wherever packets and bytes are counted, that tells how many were of which kind."""
 
 _RULES = ("10.0.0.0/8 -> drop", "198.51.100.0/24 -> drop")
@@ -69,17 +69,17 @@ def measure_swaps(swaps: int = SWAPS, packets: int = PACKETS, progress: Callable
     """
     versions = [_version(1), _version(2)]
     name = f"bench-{os.getpid()}"
-    cpu = min(os.sched_getaffinity(0))
-    frames = datagram(_OPEN, _SERVER), datagram(_BLOCKED, _SERVER) + bytes(_LONGER)
+    first, *others = sorted(os.sched_getaffinity(0))
+    frames = datagram(_OPEN, _SERVER), datagram(_BLOCKED, _SERVER) + bytes(LONGER)
     in_force: list[float] = []
     flips: list[float] = []
     with Lab() as lab:
         left, right = lab.namespace("left"), lab.namespace("right")
         lab.veth(left, "eth0", right, "eth0")
         with _loaded(versions[0], name, right), Sink(right, "eth0", Kind.TC) as sink:
-            highest = lossless_rate(left, "eth0", frames[0], lambda: sink.packets, cpu=cpu)
-            before = _Counts.read(name, sink)
-            with Generator(left, "eth0", *frames, rate=0.9 * highest, cpu=cpu) as generator:
+            highest = lossless_rate(left, "eth0", frames[0], lambda: sink.packets, cpu=first)
+            before = Counts.read(name, sink)
+            with Generator(left, "eth0", *frames, rate=0.9 * highest, cpu=first) as generator, _kept_to(others or [first]):
                 began = time.perf_counter()
                 while len(in_force) < swaps or generator.sent < packets:
                     change = operations.swap(name, versions[(len(in_force) + 1) % 2])
@@ -90,7 +90,7 @@ def measure_swaps(swaps: int = SWAPS, packets: int = PACKETS, progress: Callable
                 sent = generator.stop()
                 overruns = generator.overruns
             sink.wait_for(before.arrived + sent)
-            counts = _Counts.read(name, sink).since(before)
+            counts = Counts.read(name, sink).since(before)
     return Swapped(
         swaps=len(in_force),
         seconds=seconds,
@@ -115,8 +115,8 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counts:
-    """Packets (and bytes) that arrived, that the rule in `sources` dropped, and all that were dropped."""
+class Counts:
+    """Packets and bytes that arrived, those that the rule in `sources` dropped, and all packets that were dropped."""
 
     arrived: int
     arrived_bytes: int
@@ -125,7 +125,8 @@ class _Counts:
     dropped: int
 
     @classmethod
-    def read(cls, name: str, sink: Sink) -> _Counts:
+    def read(cls, name: str, sink: Sink) -> Counts:
+        """Those of a loaded service and of what is behind it, now."""
         found: Statistics = operations.statistics(name)
         (chain,) = found.chains
         table = found.table("sources")
@@ -135,8 +136,9 @@ class _Counts:
             raise RuntimeError(f"{name} counts {rule.packets} packets for its rule, and {chain.reasons} for the reasons")
         return cls(sink.packets, sink.bytes, rule.packets, rule.bytes, chain.dropped)
 
-    def since(self, before: _Counts) -> _Counts:
-        return _Counts(
+    def since(self, before: Counts) -> Counts:
+        """What was added."""
+        return Counts(
             self.arrived - before.arrived,
             self.arrived_bytes - before.arrived_bytes,
             self.by_rule - before.by_rule,
@@ -154,7 +156,7 @@ class _Counts:
 
 def _blocked_of(packets: int, length: int) -> int:
     """How many of so many packets, with so many bytes together, were the longer ones."""
-    return (length - packets * len(datagram(_OPEN, _SERVER))) // _LONGER
+    return (length - packets * len(datagram(_OPEN, _SERVER))) // LONGER
 
 
 def _version(tables: int) -> Bundle:
@@ -166,6 +168,17 @@ def _version(tables: int) -> Bundle:
     program = check(Source(FIREWALL.name, text)).program
     (service,) = program.services
     return build_service(Chosen(program, service), "xdp")
+
+
+@contextmanager
+def _kept_to(cpus: Collection[int]) -> Iterator[None]:
+    """Keeps the calling thread to these CPUs: one that swaps where packets are made would only slow them down."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager
