@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from pcnc import parse_problems, problems
 from pcnc.compile import check
 from pcnc.diagnostics import CompileError, Diagnostic
-from pcnc.packet_defaults import DEFAULTS
-from pcnc.parse import parse_prelude
-from pcnc.rule_reader import read_rules
 from pcnc.run_tests import run_tests
 from pcnc.source import Source
 from tests.documents import DOCUMENTS, ROOT, Block, Command, blocks_of, commands_of
-from tests.pcn_text import headers_of
 
 BLOCKS = [block for document in DOCUMENTS for block in blocks_of(document)]
 PROGRAMS = [block for block in BLOCKS if block.language == "pcn"]
