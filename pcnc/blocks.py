@@ -6,26 +6,8 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from pcnc.checksums import IPV4, covering
-from pcnc.expression import (
-    Arithmetic,
-    Cast,
-    Compare,
-    Complement,
-    Conditional,
-    ConfigRead,
-    Constant,
-    CounterRead,
-    Expression,
-    FieldRead,
-    FieldRef,
-    HeaderPresent,
-    LocalRead,
-    Logic,
-    Membership,
-    MetaRead,
-    Not,
-    PacketLength,
-)
+from pcnc.expression import ConfigRead, Expression, FieldRead, FieldRef, MetaRead
+from pcnc.expression_walk import headers_asked, walk
 from pcnc.parse_graph import Headers
 from pcnc.program import AssignField, AssignMeta, CallAction, If, Let, Service, Statement, Table, Verdict
 from pcnc.program_words import VerdictKind
@@ -111,26 +93,14 @@ Block = ParseBlock | TableBlock | StageBlock | BranchBlock | VerdictBlock
 
 def expression_needs(expression: Expression, headers: Headers) -> Needs:
     """What has to be known to evaluate an expression."""
-    match expression:
-        case Constant() | LocalRead() | PacketLength() | CounterRead():
-            return Needs()
-        case FieldRead(field=ref):
-            return Needs(fields=frozenset(FieldRef(member, ref.name) for member in headers.members(ref.header)))
-        case HeaderPresent(headers=names):
-            return Needs(presence=frozenset(names))
-        case MetaRead(name=name):
-            return Needs(metas=frozenset({name}))
-        case ConfigRead(name=name):
-            return Needs(configs=frozenset({name}))
-        case Complement(operand=operand) | Not(operand=operand) | Membership(operand=operand) | Cast(operand=operand):
-            return expression_needs(operand, headers)
-        case Arithmetic(left=left, right=right) | Compare(left=left, right=right) | Logic(left=left, right=right):
-            return expression_needs(left, headers) | expression_needs(right, headers)
-        case Conditional(condition=condition, then=then, otherwise=otherwise):
-            sides = expression_needs(then, headers) | expression_needs(otherwise, headers)
-            return expression_needs(condition, headers) | sides
-        case _:
-            assert_never(expression)
+    parts = tuple(walk(expression))
+    fields = (part.field for part in parts if isinstance(part, FieldRead))
+    return Needs(
+        fields=frozenset(FieldRef(member, ref.name) for ref in fields for member in headers.members(ref.header)),
+        presence=frozenset(headers_asked(expression)),
+        metas=frozenset(part.name for part in parts if isinstance(part, MetaRead)),
+        configs=frozenset(part.name for part in parts if isinstance(part, ConfigRead)),
+    )
 
 
 def statement_needs(statement: Statement, service: Service, headers: Headers) -> Needs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pcnc.expression import Compare, Constant, Expression, FieldRead, FieldRef, Membership
+from pcnc.expression_walk import fields_read
 from pcnc.graph import Pipeline
 from pcnc.parse_graph import HeaderInstance, Headers
 from pcnc.rules import Interval, MaskedValue
@@ -80,7 +81,7 @@ class ParserWriter:
         for name in self._parsed:
             instance = self._headers.instance(name)
             for clause in self._clauses(instance):
-                for ref in fields_of(clause):
+                for ref in fields_read(clause):
                     if ref.header != name:
                         shared[ref] = None
         return tuple(shared)
@@ -102,7 +103,7 @@ class ParserWriter:
         lines += ["{"] if root else [f"{identifier(instance.name)}: {{"]
         body = self._locate(instance, leave)
         expressions = ExpressionWriter(_variable, lambda names: "1", {})
-        used = {ref: None for clause in self._clauses(instance) for ref in fields_of(clause) if ref.header == instance.name}
+        used = {ref: None for clause in self._clauses(instance) for ref in fields_read(clause) if ref.header == instance.name}
         for ref in used:
             field = instance.field(ref.name)
             declare = "" if ref in self._shared else f"const {c_type(field.type.bits)} "
@@ -189,14 +190,6 @@ class ParserWriter:
 
 def _variable(ref: FieldRef) -> str:
     return f"{identifier(ref.header)}_{ref.name}"
-
-
-def fields_of(expression: Expression) -> list[FieldRef]:
-    """The fields that an expression reads, in order, repeated where read again."""
-    if isinstance(expression, FieldRead):
-        return [expression.field]
-    parts = (getattr(expression, part, None) for part in ("condition", "then", "otherwise", "operand", "left", "right"))
-    return [ref for part in parts if part is not None for ref in fields_of(part)]
 
 
 def _exclude(one: Expression | None, other: Expression | None) -> bool:

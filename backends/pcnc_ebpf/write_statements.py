@@ -8,6 +8,7 @@ from typing import assert_never
 from pcnc.blocks import verdicts_of
 from pcnc.checksums import IPV4, CoveringSum, covering
 from pcnc.expression import Expression, FieldRef, LocalRead
+from pcnc.expression_walk import walk
 from pcnc.graph import Pipeline
 from pcnc.program import Action, AssignField, AssignMeta, CallAction, If, Let, Statement, Verdict
 from pcnc.source import Span
@@ -246,7 +247,4 @@ class StatementWriter:
 
 def reads_local(expression: Expression, name: str) -> bool:
     """Whether an expression reads a local of that name."""
-    if isinstance(expression, LocalRead):
-        return expression.name == name
-    parts = (getattr(expression, part, None) for part in ("operand", "left", "right", "condition", "then", "otherwise"))
-    return any(reads_local(part, name) for part in parts if part is not None)
+    return any(isinstance(part, LocalRead) and part.name == name for part in walk(expression))
