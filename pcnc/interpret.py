@@ -37,7 +37,7 @@ from pcnc.program import (
     Verdict,
 )
 from pcnc.program_words import ChainName, VerdictKind
-from pcnc.rules import Rule
+from pcnc.rules import Rule, identities
 from pcnc.source import Span
 
 NEXT = "next"
@@ -141,13 +141,12 @@ class Interpreter:
         for rule in rules:
             if rule.action not in declared.actions:
                 raise ValueError(f"table {table} has no action {rule.action}")
-        kept = {rule.matches: self.counters[table, number] for number, rule in enumerate(self._rules.get(table, ()), start=1)}
-        for number in range(1, len(self._rules.get(table, ())) + 1):
-            del self.counters[table, number]
+        before = self._rules.get(table, ())
+        kept = {identity: self.counters.pop((table, number)) for number, identity in enumerate(identities(before), start=1)}
         self._rules[table] = tuple(rules)
         self.counters.setdefault((table, DEFAULT), Count())
-        for number, rule in enumerate(rules, start=1):
-            self.counters[table, number] = kept.pop(rule.matches, Count())
+        for number, identity in enumerate(identities(rules), start=1):
+            self.counters[table, number] = kept.pop(identity, Count())
 
     def set_config(self, name: str, value: int) -> None:
         """Changes a setting."""

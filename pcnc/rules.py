@@ -6,6 +6,7 @@ needs neither grammar nor graph. Values are in host order.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -84,3 +85,14 @@ class Rule:
     action: str
     arguments: tuple[int, ...] = ()
     span: Span | None = field(default=None, compare=False, repr=False)
+
+
+def identities(rules: Iterable[Rule]) -> list[tuple[tuple[Pattern, ...], int]]:
+    """What tells the rules of one table apart: the match, and how many with the same match stand before (in ordered tables)."""
+    seen: dict[tuple[Pattern, ...], int] = {}
+    found = []
+    for rule in rules:
+        before = seen.get(rule.matches, 0)
+        seen[rule.matches] = before + 1
+        found.append((rule.matches, before))
+    return found

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from pcnc.manifest import ChainPlan, Hook, Manifest, Variant
 from pcnc.program_words import ChainName
-from pcnc.rules import Pattern, Rule
+from pcnc.rules import Pattern, Rule, identities
 from pcnc.run_tests import NoSuchCounter
 from pcnc.shape import Shape, shape_of
 from pcnc_runtime.encode import encode_rules, encode_settings
@@ -18,6 +18,8 @@ from pcnc_runtime.objects import ObjectFile
 from pcnc_runtime.programs import Program, run_program
 
 Verdict = Literal["drop", "pass", "next"]
+
+_Identity = tuple[tuple[Pattern, ...], int]
 
 CompileShape = Callable[[Shape], tuple[Variant, Mapping[str, bytes]]]
 """Compiles the service for a shape: the variant, and the objects by the paths that its plan names."""
@@ -42,7 +44,7 @@ class Trial:
         self._compile = compile_shape
         self._rules: dict[str, tuple[Rule, ...]] = {table.schema.name: () for table in manifest.tables}
         self._settings: dict[str, int] = {}
-        self._slots: dict[tuple[str, tuple[Pattern, ...]], int] = {}
+        self._slots: dict[str, dict[_Identity, int]] = {table.schema.name: {} for table in manifest.tables}
         self._counters: dict[str, KernelMap] = {}
         self._loaded = ExitStack()
         self._kept = ExitStack()
@@ -63,7 +65,20 @@ class Trial:
     def set_rules(self, table: str, rules: Sequence[Rule]) -> None:
         """Replaces all rules of a table. A rule with the same match as one before keeps its counts."""
         self._rules[table] = tuple(rules)
+        self._slots[table] = self._give_slots(table, identities(rules))
         self._chains = None
+
+    def _give_slots(self, table: str, rules: Sequence[_Identity]) -> dict[_Identity, int]:
+        """Where each rule counts, in order: one that was there where it did, another in a place of its own, from 0."""
+        before = self._slots[table]
+        kept = {before[rule] for rule in rules if rule in before}
+        free = (slot for slot in range(1, len(rules) + 1) if slot not in kept)
+        given = {rule: before[rule] if rule in before else next(free) for rule in rules}
+        if counters := self._counters.get(table):
+            for rule, slot in given.items():
+                if rule not in before:
+                    counters.update(slot, bytes(counters.facts.stride))
+        return given
 
     def set_config(self, name: str, value: int) -> None:
         """Changes a setting."""
@@ -91,13 +106,9 @@ class Trial:
         """What a table's rule (from 1), or its default (0), has counted. NoSuchCounter where there is none."""
         if rule > len(self._rules[table]) or table not in self._counters:
             raise NoSuchCounter(f"{table} has no counter for rule {rule}")
-        slot = self._slot(table, self._rules[table][rule - 1]) if rule else 0
+        slot = list(self._slots[table].values())[rule - 1] if rule else 0
         counted = self._counters[table].sum_per_cpu(slot) or (0, 0)
         return counted[0 if unit == "packets" else 1]
-
-    def _slot(self, table: str, rule: Rule) -> int:
-        taken = sum(1 for name, _ in self._slots if name == table)
-        return self._slots.setdefault((table, rule.matches), taken + 1)
 
     def _load(self) -> dict[str, _LoadedChain]:
         self._loaded.close()
@@ -107,7 +118,7 @@ class Trial:
             maps: dict[str, KernelMap] = {f"{table}_counters": counters for table, counters in self._counters.items()}
             for plan in variant.tables:
                 schema = self._manifest.table(plan.table).schema
-                rules = [(rule, self._slot(plan.table, rule)) for rule in self._rules[plan.table]]
+                rules = list(zip(self._rules[plan.table], self._slots[plan.table].values(), strict=True))
                 entries = encode_rules(plan, schema, rules)
                 kind, flags = MAP_OF_CLASSIFIER[plan.classifier]
                 made = create_map(kind, plan.key_size, plan.value_size, max(1, len(rules)), flags=flags, name="rules")
