@@ -1,0 +1,140 @@
+"""One service several times over: on the interpreter, and in the kernel at XDP and TC, for its rules and for any rules.
+
+    with Agreement(text) as service:
+        service.set_rules("acl", rules)
+        outcome = service.run(frame)
+
+`run` holds the compiled programs against the interpreter: verdict, reason, bytes and every count.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+import pcnc_ebpf
+from pcnc.interpret import Interpreter, Lookup, Outcome
+from pcnc.manifest import Hook, Variant
+from pcnc.program import Program, Service
+from pcnc.program_words import ChainName
+from pcnc.rules import Rule
+from pcnc.shape import Shape, widest_shape
+from pcnc_ebpf.plan import compile_variant, plan_manifest
+from pcnc_runtime.build import compile_sources
+from pcnc_runtime.trial import Trial
+from tests.pcn_text import program_of, rules_of
+
+INCLUDE = Path(pcnc_ebpf.__file__).parent / "include"
+IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
+_TRIALS: tuple[tuple[str, Hook, bool], ...] = (
+    ("xdp", "xdp", False),
+    ("xdp, general", "xdp", True),
+    ("tc", "tc", False),
+    ("tc, general", "tc", True),
+)
+
+
+class Agreement:
+    """A service under test; `run` asserts that all of its forms do the same."""
+
+    def __init__(self, text: str, *, general: bool = True) -> None:
+        self.program, self.service = program_of(text)
+        self.interpreter = Interpreter(self.program, self.service, {})
+        self.tried = 0
+        self._stack = ExitStack()
+        self._trials: dict[str, Trial] = {}
+        self._text, self._general = text, general
+        self._counting = [table for table in self.service.tables if table.count_packets]
+
+    def __enter__(self) -> Self:
+        for name, hook, widest in _TRIALS:
+            if not widest or self._general:
+                manifest, _ = plan_manifest(self.program, self.service, hook, [])
+                trial = Trial(manifest, compiler(self.program, self.service, hook, widest=widest))
+                self._trials[name] = self._stack.enter_context(trial)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def set_rules(self, table: str, rules: Sequence[Rule] | str) -> None:
+        """Replaces the rules of a table."""
+        held = rules_of(self.service, table, rules) if isinstance(rules, str) else tuple(rules)
+        self.interpreter.set_rules(table, held)
+        for trial in self._trials.values():
+            trial.set_rules(table, held)
+
+    def set_config(self, name: str, value: int) -> None:
+        """Changes a setting."""
+        self.interpreter.set_config(name, value)
+        for trial in self._trials.values():
+            trial.set_config(name, value)
+
+    def run(self, frame: bytes, chain: ChainName = "ingress") -> Outcome:
+        """What becomes of a frame, everywhere the same; TC's trial run does not take every frame."""
+        meant = self.interpreter.run(chain, frame)
+        left = meant.frame if meant.verdict != "drop" else frame
+        for name, trial in self._trials.items():
+            if name.startswith("tc") and not taken_at_tc(frame):
+                refused_with_einval(trial, chain, frame)
+                continue
+            actual = trial.run(chain, frame)
+            same = (actual.verdict, actual.reason, actual.frame.hex()) == (meant.verdict, meant.reason, left.hex())
+            assert same, f"{name}: {actual} instead of {meant}, of {frame.hex()}"
+            self.tried += 1
+        return meant
+
+    def hits(self, frame: bytes, chain: ChainName = "ingress") -> dict[str, int]:
+        """Which rule of each table a frame hits (0 the default), by the one count that moves in each of them."""
+        before = {name: self._counts(trial) for name, trial in self._trials.items()}
+        meant = {step.table: step.rule for step in self.run(frame, chain).steps if isinstance(step, Lookup)}
+        for name, trial in self._trials.items():
+            if name.startswith("tc") and not taken_at_tc(frame):
+                continue
+            moved = [key for key, now in self._counts(trial).items() if now != before[name][key]]
+            assert moved == [(table.name, meant[table.name]) for table in self._counting if table.name in meant], (
+                name,
+                frame.hex(),
+            )
+        return meant
+
+    def _counts(self, trial: Trial) -> dict[tuple[str, int], int]:
+        rules = self.interpreter._rules
+        return {
+            (table.name, number): trial.counter(table.name, number, "packets")
+            for table in self._counting
+            for number in range(len(rules[table.name]) + 1)
+        }
+
+
+def taken_at_tc(frame: bytes) -> bool:
+    """TEST_RUN refuses, at TC, an IP frame without room for the IP header."""
+    return len(frame) >= {IPV4: 34, IPV6: 54}.get(frame[12:14], 14)
+
+
+def refused_with_einval(trial: Trial, chain: ChainName, frame: bytes) -> None:
+    """Expects that the kernel does not take the frame for a trial run."""
+    with pytest.raises(OSError, match="Invalid argument") as caught:
+        trial.run(chain, frame)
+    assert caught.value.errno == errno.EINVAL
+
+
+def compiler(
+    program: Program, service: Service, hook: Hook, *, widest: bool = False
+) -> Callable[[Shape], tuple[Variant, Mapping[str, bytes]]]:
+    """Compiles the service for a shape, or always for the widest one; each of them once."""
+
+    @cache
+    def compiled(shape: Shape) -> tuple[Variant, Mapping[str, bytes]]:
+        made = compile_variant(program, service, shape, hook, "trial")
+        sources = {path: text for path, text in made.code.items() if path.endswith(".c")}
+        objects = compile_sources(sources, include=INCLUDE)
+        return made.variant, {path.replace(".bpf.c", ".bpf.o"): content for path, content in objects.items()}
+
+    return lambda shape: compiled(widest_shape(service.schemas) if widest else shape)
