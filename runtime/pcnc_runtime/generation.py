@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pcnc.manifest import BlockPlan, ChainPlan, Manifest, TablePlan, Variant
 from pcnc_runtime.bundle_store import StoredVariant
-from pcnc_runtime.encode import encode_rules, encode_settings
+from pcnc_runtime.encode import Entries, encode_rules, encode_settings
 from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.kernel_maps import KernelMap, MapFlag, MapType, create_map
 from pcnc_runtime.objects import ObjectFile
@@ -24,7 +24,8 @@ from pcnc_runtime.state import Place
 COUNTER_SIZE = 16
 """Bytes of a table's counter: packets and bytes, each u64."""
 
-_SETTINGS = ".rodata.config"
+SETTINGS = ".rodata.config"
+"""The section of an object that holds the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class _Builder:
         for plan in variant.variant.tables:
             self._maps[f"{plan.table}_rules"] = self._rules(plan)
         settings = encode_settings(manifest.config_size, manifest.configs, record.settings)
-        self._settings = {_SETTINGS: settings} if settings else {}
+        self._settings = {SETTINGS: settings} if settings else {}
 
     def _pin(self, made: KernelMap, name: str) -> KernelMap:
         pin(made.fd, self._place.generation(self._record.number) / name)
@@ -118,14 +119,7 @@ class _Builder:
             entries = encode_rules(plan, schema, ((rule.rule, rule.slot) for rule in table.rules))
         except ValueError as error:
             raise RuntimeProblem("broken-bundle", f"table `{plan.table}`: {error}", "build it again") from None
-        kind = {"hash": MapType.HASH, "lpm_trie": MapType.LPM_TRIE, "list": MapType.ARRAY}[plan.classifier]
-        flags = MapFlag.RDONLY_PROG | (MapFlag.NO_PREALLOC if kind is MapType.LPM_TRIE else MapFlag.NONE)
-        made = self._create(kind, plan.key_size, plan.value_size, max(1, entries.count), f"{plan.table}_rules", flags)
-        made.update_batch(entries.keys, entries.values, entries.count)
-        if kind is not MapType.ARRAY or entries.count == 1:
-            # The verifier refuses what reads at a constant place of a frozen array of several entries.
-            made.freeze()
-        return self._pin(made, pinned)
+        return self._pin(self._stack.enter_context(make_rules_map(plan, entries)), pinned)
 
     def _is_as_before(self, plan: TablePlan, table: TableRecord) -> bool:
         if self._parent is None or plan not in self._parent.variant.tables:
@@ -151,6 +145,23 @@ class _Builder:
 
     def _load(self, block: BlockPlan, maps: Mapping[str, KernelMap]) -> Program:
         return load_block(self._variant.read(block.object), block, maps, self._settings)
+
+
+def make_rules_map(plan: TablePlan, entries: Entries) -> KernelMap:
+    """A map of the kind that a plan asks for, filled; no program can write it."""
+    kind = {"hash": MapType.HASH, "lpm_trie": MapType.LPM_TRIE, "list": MapType.ARRAY}[plan.classifier]
+    flags = MapFlag.RDONLY_PROG | (MapFlag.NO_PREALLOC if kind is MapType.LPM_TRIE else MapFlag.NONE)
+    size = max(1, entries.count)
+    made = create_map(kind, plan.key_size, plan.value_size, size, name=f"{plan.table}_rules", flags=flags)
+    try:
+        made.update_batch(entries.keys, entries.values, entries.count)
+        if kind is not MapType.ARRAY or entries.count == 1:
+            # The verifier refuses what reads at a constant place of a frozen array of several entries.
+            made.freeze()
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def load_block(data: bytes, block: BlockPlan, maps: Mapping[str, KernelMap], sections: Mapping[str, bytes]) -> Program:

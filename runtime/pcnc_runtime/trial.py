@@ -13,8 +13,8 @@ from pcnc.rules import Pattern, Rule, identities
 from pcnc.run_tests import NoSuchCounter
 from pcnc.shape import Shape, shape_of
 from pcnc_runtime.encode import encode_rules, encode_settings
-from pcnc_runtime.kernel_maps import KernelMap, MapFlag, MapType, create_map
-from pcnc_runtime.objects import ObjectFile
+from pcnc_runtime.generation import SETTINGS, load_block, make_rules_map
+from pcnc_runtime.kernel_maps import KernelMap, MapType, create_map
 from pcnc_runtime.programs import Program, run_program
 
 Verdict = Literal["drop", "pass", "next"]
@@ -119,25 +119,14 @@ class Trial:
             for plan in variant.tables:
                 schema = self._manifest.table(plan.table).schema
                 rules = list(zip(self._rules[plan.table], self._slots[plan.table].values(), strict=True))
-                entries = encode_rules(plan, schema, rules)
-                kind, flags = MAP_OF_CLASSIFIER[plan.classifier]
-                made = create_map(kind, plan.key_size, plan.value_size, max(1, len(rules)), flags=flags, name="rules")
+                made = make_rules_map(plan, encode_rules(plan, schema, rules))
                 maps[f"{plan.table}_rules"] = making.enter_context(made)
-                if entries.count:
-                    made.update_batch(entries.keys, entries.values, entries.count)
             settings = encode_settings(self._manifest.config_size, self._manifest.configs, self._settings)
             loaded: dict[str, _LoadedChain] = {}
             for chain in variant.chains:
                 loaded[chain.chain] = _LoadedChain(making, chain, maps, objects, settings)
             self._loaded = making.pop_all()
         return loaded
-
-
-MAP_OF_CLASSIFIER = {
-    "hash": (MapType.HASH, MapFlag.RDONLY_PROG),
-    "lpm_trie": (MapType.LPM_TRIE, MapFlag.NO_PREALLOC | MapFlag.RDONLY_PROG),
-    "list": (MapType.ARRAY, MapFlag.RDONLY_PROG),
-}
 
 
 class _LoadedChain:
@@ -152,14 +141,7 @@ class _LoadedChain:
             maps["frames"] = stack.enter_context(create_map(MapType.PERCPU_ARRAY, 4, plan.frame_size, 1, name="frames"))
         self._programs: list[Program] = []
         for block in plan.blocks:
-            with ObjectFile(objects[block.object], block.name) as opened:
-                for declared in opened.declared_maps:
-                    if declared.name == ".rodata.config":
-                        opened.set_value(declared.name, settings)
-                    elif not declared.internal:
-                        opened.use_map(declared.name, maps[declared.name].fd)
-                opened.load()
-                program = stack.enter_context(opened.take_program(block.function))
+            program = stack.enter_context(load_block(objects[block.object], block, maps, {SETTINGS: settings}))
             blocks.set_slot(block.slot, program.fd)
             self._programs.append(program)
 
