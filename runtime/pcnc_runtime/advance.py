@@ -237,7 +237,7 @@ class Step:
                 target=(record.number, *state.kept[:1]),
                 last=record.number,
                 last_map=planner.last_map,
-                maps={**state.maps, record.number: record.maps},
+                summaries={**state.summaries, record.number: record.summary},
                 next_ids=wanted.next_ids,
             )
             flip = self.loaded.switch(record.number, pending)

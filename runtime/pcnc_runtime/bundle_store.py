@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -51,14 +51,10 @@ class StoredBundle:
         """What names it."""
         return self.folder.name
 
-    @cached_property
+    @property
     def manifest(self) -> Manifest:
         """The manifest, without variants and without the rules of the file. RuntimeProblem `broken-record`."""
-        path = self.folder / _MANIFEST
-        try:
-            return manifest_from_json(json.loads(_read(path)))
-        except (ManifestError, ValueError) as error:
-            raise broken(path, str(error)) from None
+        return _read_manifest(self.folder / _MANIFEST)
 
     def read(self, path: str) -> bytes:
         """The object of an entry program."""
@@ -92,6 +88,15 @@ class StoredBundle:
         if not folder.exists():
             _write_folder(folder, _variant_files(variant, files))
         return StoredVariant(key, variant, folder)
+
+
+@lru_cache(maxsize=8)
+def _read_manifest(path: Path) -> Manifest:
+    """A manifest never changes: the folder that it lies in is named after it."""
+    try:
+        return manifest_from_json(json.loads(_read(path)))
+    except (ManifestError, ValueError) as error:
+        raise broken(path, str(error)) from None
 
 
 def _key(shape: Shape) -> str:

@@ -77,14 +77,14 @@ def open_count_maps(
 
     A pin that somebody removed is passed over.
     """
-    spared = [state.maps[number] for number in without]
+    spared = [state.summaries[number] for number in without]
     known_verdicts = {key for maps in spared for key in maps.chains.items()}
     known_counters = {key for maps in spared for key in maps.tables.items()}
     verdicts: dict[tuple[str, int], VerdictMap] = {}
     counters: dict[tuple[str, int], CounterMap] = {}
     ids: dict[tuple[str, int], dict[int, int]] = {}
     for number in numbers:
-        maps, folder = state.maps[number], place.generation(number)
+        maps, folder = state.summaries[number], place.generation(number)
         wanted = {key for key in maps.chains.items() if key not in known_verdicts}
         counted = {key for key in maps.tables.items() if key not in known_counters}
         if not wanted and not counted:

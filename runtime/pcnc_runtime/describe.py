@@ -22,12 +22,13 @@ from pcnc_runtime.facts import (
     TableStatistics,
 )
 from pcnc_runtime.generation import entry_program
+from pcnc_runtime.live import read_loaded
 from pcnc_runtime.live_rules import LiveRule
 from pcnc_runtime.pins import open_map
 from pcnc_runtime.programs import open_program_by_id
 from pcnc_runtime.records import Generation
 from pcnc_runtime.state import Place, place_of
-from pcnc_runtime.statistics import open_view, read_loaded
+from pcnc_runtime.statistics import open_view
 
 
 def describe_service(name: str) -> ServiceFacts:
@@ -80,12 +81,12 @@ def describe_table(name: str, table: str) -> TableFacts:
     return _table(entry, live, bundle.variant(live.variant).variant, statistics)
 
 
-def live_manifest(name: str) -> tuple[Manifest, Generation]:
-    """The manifest of a loaded service and the record of its live generation, read without its lock."""
+def describe_settings(name: str) -> tuple[SettingFacts, ...]:
+    """See `operations.read_settings`."""
     place = place_of(name)
     _, number = read_loaded(place)
     live = place.read_record(number)
-    return StoredBundle(place.bundles / live.bundle).manifest, live
+    return settings_of(StoredBundle(place.bundles / live.bundle).manifest, live)
 
 
 def settings_of(manifest: Manifest, live: Generation) -> tuple[SettingFacts, ...]:

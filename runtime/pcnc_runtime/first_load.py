@@ -102,7 +102,7 @@ class _Loading:
             target=(),
             last=1,
             last_map=planner.last_map,
-            maps={1: record.maps},
+            summaries={1: record.summary},
             next_ids=wanted.next_ids,
             carried=Carried(),
         )

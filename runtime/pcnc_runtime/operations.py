@@ -251,10 +251,10 @@ def describe(name: str) -> ServiceFacts:
 
 def read_schemas(name: str) -> tuple[TableSchema, ...]:
     """The tables of a loaded service as rules see them: what is needed to read rules from text. Cheap."""
-    from pcnc_runtime.describe import live_manifest
+    from pcnc_runtime.live import live_manifest
 
     with told(f"read `{name}`"):
-        return live_manifest(name)[0].schemas
+        return live_manifest(name).schemas
 
 
 def read_table(name: str, table: str) -> TableFacts:
@@ -267,10 +267,10 @@ def read_table(name: str, table: str) -> TableFacts:
 
 def read_settings(name: str) -> tuple[SettingFacts, ...]:
     """The settings and their values. Cheap."""
-    from pcnc_runtime.describe import live_manifest, settings_of
+    from pcnc_runtime.describe import describe_settings
 
     with told(f"read `{name}`"):
-        return settings_of(*live_manifest(name))
+        return describe_settings(name)
 
 
 def statistics(name: str) -> Statistics:

@@ -44,9 +44,14 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True)
-class MapNumbers:
-    """Which maps of counts a generation uses, by chain and by table. Generations with the same number share the map."""
+class Summary:
+    """What is often asked of a generation, without its record: its bundle and source, and which maps of counts it uses.
 
+    Maps are numbered, by chain and by table; generations with the same number share the map.
+    """
+
+    bundle: str
+    source: str
     chains: Mapping[str, int]
     tables: Mapping[str, int]
 
@@ -69,7 +74,7 @@ class State:
     last: int
     last_map: int
     """The highest number given to a map of counts."""
-    maps: Mapping[int, MapNumbers]
+    summaries: Mapping[int, Summary]
     """Of every generation mentioned."""
     next_ids: Mapping[str, int]
     carried: Carried
@@ -113,10 +118,11 @@ class Generation:
     chains: Mapping[str, ChainRecord]
 
     @property
-    def maps(self) -> MapNumbers:
-        """Which maps of counts it uses."""
+    def summary(self) -> Summary:
+        """What the state keeps of it."""
         chains = {name: chain.verdicts for name, chain in self.chains.items()}
-        return MapNumbers(chains, {name: table.counters for name, table in self.tables.items() if table.counters})
+        tables = {name: table.counters for name, table in self.tables.items() if table.counters}
+        return Summary(self.bundle, self.source, chains, tables)
 
 
 # ---- files
@@ -173,7 +179,9 @@ def write_state(path: Path, state: State) -> None:
         "target": state.target,
         "last": state.last,
         "last_map": state.last_map,
-        "maps": {number: [dict(maps.chains), dict(maps.tables)] for number, maps in state.maps.items()},
+        "summaries": {
+            number: [each.bundle, each.source, dict(each.chains), dict(each.tables)] for number, each in state.summaries.items()
+        },
         "next_ids": dict(state.next_ids),
         "reasons": {chain: dict(reasons) for chain, reasons in state.carried.reasons.items()},
         "rules": {table: dict(rules) for table, rules in state.carried.rules.items()},
@@ -203,7 +211,7 @@ def read_state(path: Path) -> State | None:
             target=tuple(data["target"]),
             last=data["last"],
             last_map=data["last_map"],
-            maps={int(number): MapNumbers(chains, tables) for number, (chains, tables) in data["maps"].items()},
+            summaries={int(number): Summary(*each) for number, each in data["summaries"].items()},
             next_ids=data["next_ids"],
             carried=Carried(
                 data["reasons"],

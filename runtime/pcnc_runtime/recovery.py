@@ -69,19 +69,19 @@ def settle(place: Place, state: State, read_record: ReadRecord) -> State:
     kept = state.target[:_KEPT]
     wait_for_packets()
     carried = carry(place, state, kept, read_record)
-    maps = {number: state.maps[number] for number in kept}
-    settled = replace(state, kept=kept, target=(), carried=carried, maps=maps)
+    summaries = {number: state.summaries[number] for number in kept}
+    settled = replace(state, kept=kept, target=(), carried=carried, summaries=summaries)
     place.write(settled)
-    _let_go(place, settled, read_record, waited=True)
+    _let_go(place, settled, waited=True)
     return settled
 
 
 def sweep(place: Place, state: State) -> None:
     """Removes what a command that died left behind."""
-    _let_go(place, state, lru_cache(maxsize=4)(place.read_record), waited=False)
+    _let_go(place, state, waited=False)
 
 
-def _let_go(place: Place, state: State, read_record: ReadRecord, *, waited: bool) -> None:
+def _let_go(place: Place, state: State, *, waited: bool) -> None:
     leftover = [number for number in place.pinned_generations() if number not in state.mentioned]
     if leftover and not waited:
         wait_for_packets()
@@ -96,9 +96,9 @@ def _let_go(place: Place, state: State, read_record: ReadRecord, *, waited: bool
         return
     for path in stale:
         path.unlink(missing_ok=True)
-    records = [read_record(number) for number in state.mentioned]
-    _keep_only(place.bundles, {record.bundle for record in records})
-    _keep_only(place.sources, {f"{record.source}.json" for record in records})
+    mentioned = [state.summaries[number] for number in state.mentioned]
+    _keep_only(place.bundles, {each.bundle for each in mentioned})
+    _keep_only(place.sources, {f"{each.source}.json" for each in mentioned})
 
 
 def _files(folder: Path) -> list[Path]:
@@ -125,7 +125,7 @@ def is_in_order(place: Place, state: State) -> bool:
 def has_its_counts(place: Place, state: State) -> bool:
     """Whether all maps of counts of the live generation are pinned. Where not, the next change begins with new ones."""
     live = state.kept[0]
-    maps, pins = state.maps[live], set(list_pins(place.generation(live)))
+    maps, pins = state.summaries[live], set(list_pins(place.generation(live)))
     return {*(f"verdicts_{chain}" for chain in maps.chains), *(f"counters_{table}" for table in maps.tables)} <= pins
 
 
@@ -176,7 +176,7 @@ def _without_records(place: Place) -> State:
         target=(),
         last=0,
         last_map=0,
-        maps={},
+        summaries={},
         next_ids={},
         carried=Carried(),
     )

@@ -13,8 +13,8 @@ from pcnc_runtime.bundle_store import StoredBundle
 from pcnc_runtime.counts import CountMaps, Reasons, Rules, open_count_maps, total
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.facts import ChainStatistics, Count, Statistics, TableStatistics
-from pcnc_runtime.generation import chains_of, runs_in
 from pcnc_runtime.kernel_maps import KernelMap
+from pcnc_runtime.live import read_loaded
 from pcnc_runtime.pins import open_map
 from pcnc_runtime.records import Generation, State
 from pcnc_runtime.recovery import not_loaded
@@ -25,17 +25,6 @@ NO_GENERATION = "drop: no generation"
 
 _ATTEMPTS = 20
 _NOT_DROPPED = ("next", "pass")
-
-
-def read_loaded(place: Place) -> tuple[State, int]:
-    """The state of a service and which generation is live, without its lock. RuntimeProblem `not-loaded`."""
-    state = place.read()
-    if state is None or state.phase != "loaded":
-        raise not_loaded(place.name)
-    chains = chains_of(place)
-    if state.target and chains and all(runs_in(place, chain, state.target[0]) for chain in chains):
-        return state, state.target[0]
-    return state, state.kept[0]
 
 
 @contextmanager

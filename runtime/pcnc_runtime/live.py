@@ -1,0 +1,28 @@
+"""Which generation of a service is live, and its manifest: read without the lock, by whoever only wants to know."""
+
+from __future__ import annotations
+
+from pcnc.manifest import Manifest
+from pcnc_runtime.bundle_store import StoredBundle
+from pcnc_runtime.generation import chains_of, runs_in
+from pcnc_runtime.records import State
+from pcnc_runtime.recovery import not_loaded
+from pcnc_runtime.state import Place, place_of
+
+
+def read_loaded(place: Place) -> tuple[State, int]:
+    """The state of a service and which generation is live. RuntimeProblem `not-loaded`."""
+    state = place.read()
+    if state is None or state.phase != "loaded":
+        raise not_loaded(place.name)
+    chains = chains_of(place)
+    if state.target and chains and all(runs_in(place, chain, state.target[0]) for chain in chains):
+        return state, state.target[0]
+    return state, state.kept[0]
+
+
+def live_manifest(name: str) -> Manifest:
+    """The manifest of a loaded service, without the rules of its file. RuntimeProblem `not-loaded`."""
+    place = place_of(name)
+    state, number = read_loaded(place)
+    return StoredBundle(place.bundles / state.summaries[number].bundle).manifest
