@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 from pcnc_runtime.kernel_maps import KernelMap
 from pcnc_runtime.pins import open_map
@@ -16,7 +17,7 @@ from pcnc_runtime.records import Carried, Generation, State
 from pcnc_runtime.state import Place
 
 _ONE_BY_ONE = 8
-"""A map of which less than one in so many entries is wanted is read entry by entry."""
+"""Where less than one in so many entries is wanted, a map is read entry by entry."""
 
 ReadRecord = Callable[[int], Generation]
 
@@ -51,10 +52,11 @@ class CounterMap:
                 yield id, (packets, length)
 
     def _values(self) -> Iterator[tuple[int, bytes]]:
-        if len(self.ids) * _ONE_BY_ONE < self.map.facts.max_entries:
+        if len(self.ids) * _ONE_BY_ONE < max(self.ids):
             yield from ((slot, value) for slot in self.ids if (value := self.map.lookup(slot)) is not None)
         else:
-            yield from enumerate(value for _, value in self.map.items())
+            # Slots are given from the lowest on: behind the last one in use there is nothing to read.
+            yield from islice(enumerate(value for _, value in self.map.items()), max(self.ids) + 1)
 
 
 @dataclass(frozen=True, slots=True)
