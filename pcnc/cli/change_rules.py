@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pcnc.cli.changes import carry_out, report_change
+from pcnc.cli.changes import report_change, told_if_interrupted
 from pcnc.cli.options import AsJson
 from pcnc.cli.progress import working
 from pcnc.cli.read_source import read_rule_file
@@ -53,13 +53,12 @@ def add(
     In an ordered table they stand before the file's rules and behind the operator's earlier ones, unless a place is given.
     """
     name, table = context.obj
-    schema = find_schema(name, table)
-    found = read_all(rules, file, schema)
-    edits: list[Edit] = []
-    for index, rule in enumerate(found):
+    with told_if_interrupted(name):
+        found = read_all(rules, file, find_schema(name, table))
         # Rules that are given together stay together, in their order.
-        edits.append(AddRule(table, rule, before, None if at is None else at + index, last))
-    change(name, edits, dry_run, as_json)
+        places = (None if at is None else at + index for index in range(len(found)))
+        edits = [AddRule(table, rule, before, place, last) for rule, place in zip(found, places, strict=True)]
+        change(name, edits, dry_run, as_json)
 
 
 @guarded
@@ -76,20 +75,17 @@ def delete(
 ) -> None:
     """Delete rules, each named by its id or by its match. A rule of the file comes back with the next swap."""
     name, table = context.obj
-    schema = find_schema(name, table)
     if everything == bool(rules or file):
         raise typer.BadParameter("give ids, matches, or --all" if not everything else "--all goes alone")
-    if everything:
-        from pcnc_runtime.operations import read_table
-
-        edits: list[Edit] = []
-        for rule in read_table(name, table).rules:
-            edits += [DeleteRule(table, id=rule.id)] * (2 if rule.origin == "both" else 1)
-    else:
-        edits = [_deletion(text, schema) for text in rules or ()]
-        if file is not None:
-            edits += [DeleteRule(table, match=rule.matches) for rule in read_all(None, file, schema)]
-    change(name, edits, dry_run, as_json)
+    with told_if_interrupted(name):
+        schema = find_schema(name, table)
+        if everything:
+            edits = _deletions_of_all(name, table)
+        else:
+            edits = [_deletion(text, schema) for text in rules or ()]
+            if file is not None:
+                edits += [DeleteRule(table, match=rule.matches) for rule in read_all(None, file, schema)]
+        change(name, edits, dry_run, as_json)
 
 
 @guarded
@@ -102,8 +98,9 @@ def replace(
 ) -> None:
     """Put rules in place of all that were added; the file's stay. One with a match that was there keeps its id and its count."""
     name, table = context.obj
-    found = read_all(rules, file, find_schema(name, table))
-    change(name, [ReplaceRules(table, tuple(found))], dry_run, as_json)
+    with told_if_interrupted(name):
+        found = read_all(rules, file, find_schema(name, table))
+        change(name, [ReplaceRules(table, tuple(found))], dry_run, as_json)
 
 
 def change(name: str, edits: Sequence[Edit], dry_run: bool, as_json: bool) -> None:
@@ -112,7 +109,7 @@ def change(name: str, edits: Sequence[Edit], dry_run: bool, as_json: bool) -> No
     from pcnc_runtime import operations
 
     with working(f"changing {name}"):
-        made = carry_out(name, lambda: operations.change_rules(name, edits, recompile=recompile, dry_run=dry_run))
+        made = operations.change_rules(name, edits, recompile=recompile, dry_run=dry_run)
     report_change(made, as_json)
 
 
@@ -144,7 +141,9 @@ def read_all(rules: Sequence[str] | None, file: str | None, schema: TableSchema)
 
     if not rules and file is None:
         raise typer.BadParameter("give rules, or a file of them with --file")
-    sources = [read_rule_file("-") if text == "-" else Source("<command line>", text) for text in rules or ()]
+    sources = [
+        read_rule_file("-") if text == "-" else Source(f"<rule {number}>", text) for number, text in enumerate(rules or (), start=1)
+    ]
     if file is not None:
         sources.append(read_rule_file(file))
     found: list[Rule] = []
@@ -161,13 +160,21 @@ def read_all(rules: Sequence[str] | None, file: str | None, schema: TableSchema)
     return found
 
 
+def _deletions_of_all(name: str, table: str) -> list[DeleteRule]:
+    from pcnc_runtime.operations import read_table
+
+    # Of a rule that the file has as well, the operator's goes first and the file's then.
+    twice = {"file": 1, "operator": 1, "both": 2}
+    return [DeleteRule(table, id=rule.id) for rule in read_table(name, table).rules for _ in range(twice[rule.origin])]
+
+
 def _deletion(text: str, schema: TableSchema) -> DeleteRule:
     from pcnc.rule_reader import read_match
 
     if _ID.match(text.strip()):
         return DeleteRule(schema.name, id=int(text))
     # A whole rule is as good a name as its left side.
-    match, problems = read_match(text.partition("->")[0], schema, path="<command line>")
+    match, problems = read_match(text.partition("->")[0], schema, path="<match>")
     if match is None:
         raise CompileError(tuple(problems))
     return DeleteRule(schema.name, match=match)

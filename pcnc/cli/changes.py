@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pcnc.cli.report import Interrupted, print_json
 from pcnc_runtime.changes import Attachment, Change, RuleChanges
+from pcnc_runtime.errors import RuntimeProblem
 
 
-def carry_out(name: str, operation: Callable[[], Change]) -> Change:
-    """Runs an operation; interrupted, it tells whether the change came into force."""
+@contextmanager
+def told_if_interrupted(name: str) -> Iterator[None]:
+    """Where Ctrl-C ends the body, which changes a service, says whether the change has come into force."""
     began = time.time()
     try:
-        return operation()
+        yield
     except KeyboardInterrupt:
         raise Interrupted(_after_interrupt(name, began)) from None
 
@@ -32,9 +35,12 @@ def _after_interrupt(name: str, began: float) -> str:
     """What is in force now; a change that came in is newer than the command."""
     from pcnc_runtime.operations import describe, loaded_names
 
-    if name not in loaded_names():
-        return f"nothing was changed: `{name}` is not loaded"
-    facts = describe(name)
+    try:
+        if name not in loaded_names():
+            return f"`{name}` is not loaded"
+        facts = describe(name)
+    except RuntimeProblem as problem:
+        return f"`pcnc show {name}` tells what is in force ({problem.message})"
     if facts.since >= began:
         return f"the change was made already: generation {facts.generation} of `{name}` is in force"
     return f"nothing was changed: generation {facts.generation} of `{name}` is in force"

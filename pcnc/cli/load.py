@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from pcnc.cli.changes import attachment_in_words, attachment_to_json, carry_out, report_change
+from pcnc.cli.changes import attachment_in_words, attachment_to_json, report_change, told_if_interrupted
 from pcnc.cli.options import AsJson, NameArgument, ServiceOption, SettingsOption, VersionArgument
 from pcnc.cli.progress import working
-from pcnc.cli.report import Interrupted, guarded, print_json
+from pcnc.cli.report import guarded, print_json
 from pcnc.manifest import Hook
-
-if TYPE_CHECKING:
-    from pcnc_runtime.changes import Change
 
 
 def register(app: typer.Typer) -> None:
@@ -43,19 +40,20 @@ def load(
     from pcnc_runtime import operations
     from pcnc_runtime.attach import XdpMode
 
-    opened = open_version(version, service, hook)
-    values = read_settings(settings, opened.settings)
-    chosen = XdpMode(mode) if mode else None
-    everywhere = [*devices, *(more or ())]
-
-    def operation() -> Change:
-        again = recompile if opened.source else None
-        bundle = opened.build()
-        return operations.load(bundle, name, everywhere, mode=chosen, settings=values, source=opened.source, recompile=again)
-
-    with working(f"loading {name}"):
-        change = carry_out(name, operation)
-    report_change(change, as_json)
+    with told_if_interrupted(name):
+        opened = open_version(version, service, hook)
+        values = read_settings(settings, opened.settings)
+        with working(f"loading {name}"):
+            change = operations.load(
+                opened.build(),
+                name,
+                [*devices, *(more or ())],
+                mode=XdpMode(mode) if mode else None,
+                settings=values,
+                source=opened.source,
+                recompile=recompile if opened.source else None,
+            )
+        report_change(change, as_json)
 
 
 @guarded
@@ -63,14 +61,11 @@ def unload(name: NameArgument, as_json: AsJson = False) -> None:
     """Take a service off its devices and remove everything of it."""
     from pcnc_runtime import operations
 
-    try:
+    with told_if_interrupted(name):
         attachments = operations.unload(name)
-    except KeyboardInterrupt:
-        loaded = name in operations.loaded_names()
-        raise Interrupted(f"`{name}` is {'still loaded' if loaded else 'unloaded'}") from None
-    if as_json:
-        print_json({"name": name, "attachments": [attachment_to_json(attachment) for attachment in attachments]})
-        return
-    print(f"{name}: unloaded")
-    for attachment in attachments:
-        print(f"  {attachment_in_words(attachment)}")
+        if as_json:
+            print_json({"name": name, "attachments": [attachment_to_json(attachment) for attachment in attachments]})
+            return
+        print(f"{name}: unloaded")
+        for attachment in attachments:
+            print(f"  {attachment_in_words(attachment)}")

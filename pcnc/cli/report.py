@@ -20,9 +20,15 @@ from typing import Any, ParamSpec, TextIO, TypeVar
 import typer
 
 from pcnc.diagnostics import CompileError, Diagnostic
-from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 
-PROBLEM, USAGE, INTERRUPTED = 1, 2, 130
+PROBLEM, INTERRUPTED = 1, 130
+
+MOST_LOG_LINES = 30
+"""Of what a compiler or the verifier said, people are shown the last lines, which tell the reason."""
+
+_OF_THE_MACHINE = ("/sys/", "/run/", "/proc/")
+"""Where files lie that nobody named on the command line."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -144,7 +150,10 @@ def report_problem(problem: RuntimeProblem, as_json: bool) -> None:
         print_json({"error": problem_to_json(problem)})
         return
     tell([Diagnostic(problem.name, problem.message, None, help=problem.help)])
-    for line in problem.log.rstrip("\n").splitlines():
+    lines = problem.log.rstrip("\n").splitlines()
+    if len(lines) > MOST_LOG_LINES:
+        print(f"  | … {len(lines) - MOST_LOG_LINES} lines before these: --json has them all", file=sys.stderr)
+    for line in lines[-MOST_LOG_LINES:]:
         print(f"  | {line}", file=sys.stderr)
 
 
@@ -157,6 +166,8 @@ def problem_of_os_error(error: OSError) -> RuntimeProblem:
             return RuntimeProblem("no-such-file", f"there is no {where or 'such file'}", errno=errno.ENOENT)
         case errno.EISDIR:
             return RuntimeProblem("is-a-folder", f"{where or 'this'} is a folder, not a file", errno=errno.EISDIR)
+        case errno.EACCES | errno.EPERM if not where or where.startswith(_OF_THE_MACHINE):
+            return problem_from_errno(error, f"use {where or 'what this needs'}")
         case errno.EACCES | errno.EPERM:
             return RuntimeProblem("no-permission", f"{where or 'this'} may not be used: {said}", errno=error.errno)
         case errno.ENOSPC | errno.EDQUOT:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pcnc.cli.changes import carry_out, report_change
+from pcnc.cli.changes import report_change, told_if_interrupted
 from pcnc.cli.options import AsJson, NameArgument, ServiceOption, VersionArgument
 from pcnc.cli.progress import working
 from pcnc.cli.report import guarded
-
-if TYPE_CHECKING:
-    from pcnc_runtime.changes import Change
 
 
 def register(app: typer.Typer) -> None:
@@ -35,16 +32,13 @@ def swap(
     from pcnc.cli.versions import open_version
     from pcnc_runtime import operations
 
-    running = operations.describe(name)
-    opened = open_version(version, service, running.hook, running.service)
-
-    def operation() -> Change:
+    with told_if_interrupted(name):
+        running = operations.describe(name)
+        opened = open_version(version, service, running.hook, running.service)
         again = recompile if opened.source else None
-        return operations.swap(name, opened.build(), source=opened.source, recompile=again, discard=discard)
-
-    with working(f"swapping {name}"):
-        change = carry_out(name, operation)
-    report_change(change, as_json)
+        with working(f"swapping {name}"):
+            change = operations.swap(name, opened.build(), source=opened.source, recompile=again, discard=discard)
+        report_change(change, as_json)
 
 
 @guarded
@@ -52,7 +46,8 @@ def rollback(name: NameArgument, as_json: AsJson = False) -> None:
     """Make the previous generation the live one again; a second time, and the later one is back."""
     from pcnc_runtime import operations
 
-    report_change(carry_out(name, lambda: operations.rollback(name)), as_json)
+    with told_if_interrupted(name):
+        report_change(operations.rollback(name), as_json)
 
 
 @guarded
@@ -66,6 +61,7 @@ def set_settings(
     from pcnc.cli.settings import read_settings
     from pcnc_runtime import operations
 
-    known = {setting.plan.name: setting.plan.type for setting in operations.read_settings(name)}
-    wanted = read_settings(values, known)
-    report_change(carry_out(name, lambda: operations.set_configs(name, wanted, recompile=recompile)), as_json)
+    with told_if_interrupted(name):
+        known = {setting.plan.name: setting.plan.type for setting in operations.read_settings(name)}
+        change = operations.set_configs(name, read_settings(values, known), recompile=recompile)
+        report_change(change, as_json)
