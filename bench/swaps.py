@@ -10,13 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-from bench.compiled import FIREWALL
+from bench.compiled import FIREWALL, firewall
 from bench.lab import Lab, Namespace
 from bench.packets import datagram
 from bench.traffic import Generator, Kind, Sink, lossless_rate
-from pcnc.cli.compile_service import Chosen, build_service
-from pcnc.compile import check
-from pcnc.source import Source
+from pcnc.cli.compile_service import build_service
 from pcnc_runtime import operations
 from pcnc_runtime.bundle import Bundle
 from pcnc_runtime.facts import Statistics
@@ -165,9 +163,7 @@ def _version(tables: int) -> Bundle:
     rules = zip(("sources", "destinations"), _RULES[:tables], strict=False)
     body, brace, _ = text.rpartition("}")
     text = body + "".join(f"    rules {table} {{ {rule} }}\n" for table, rule in rules) + brace + "\n"
-    program = check(Source(FIREWALL.name, text)).program
-    (service,) = program.services
-    return build_service(Chosen(program, service), "xdp")
+    return build_service(firewall(text), "xdp")
 
 
 @contextmanager
