@@ -6,7 +6,7 @@ from typing import Any
 
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
 # Addresses stand in all packets: where one is missing, scapy asks the network for it.
@@ -28,3 +28,8 @@ def ip4(**fields: Any) -> Packet:
 def ip6(**fields: Any) -> Packet:
     """An IPv6 header from 2001:db8::1 to 2001:db8::2."""
     return IPv6(**{"src": "2001:db8::1", "dst": "2001:db8::2", **fields})
+
+
+def arp(**fields: Any) -> Packet:
+    """A request of 10.0.0.1 for 10.0.0.2."""
+    return ARP(**{"hwsrc": "02:00:00:00:00:01", "psrc": "10.0.0.1", "pdst": "10.0.0.2", **fields})
