@@ -135,18 +135,14 @@ def _block_row(block: BlockFacts) -> tuple[str, ...]:
 def pictures_of_service(facts: ServiceFacts) -> list[Picture]:
     """The chains as they run, what the live variant lacks of the widest one marked as pruned."""
     from pcnc.picture_of_plan import picture_of_plan
-    from pcnc.shape import widest_shape
-    from pcnc_runtime.bundle_store import StoredBundle
-    from pcnc_runtime.describe import live_manifest
-    from pcnc_runtime.state import place_of
+    from pcnc_runtime.operations import read_variants
 
-    manifest, live = live_manifest(facts.name)
-    bundle = StoredBundle(place_of(facts.name).bundles / live.bundle)
-    running = bundle.variant(live.variant).variant
-    widest = bundle.covering(widest_shape(manifest.schemas)).variant
+    live = read_variants(facts.name)
     rules = {table.schema.name: len(table.rules) for table in facts.tables}
     names = [chain.plan.chain for chain in facts.chains]
-    return [picture_of_plan(manifest, n, widest, running, rules, _verdicts(facts, n), _traffic(facts)) for n in names]
+    return [
+        picture_of_plan(live.manifest, n, live.widest, live.running, rules, _verdicts(facts, n), _traffic(facts)) for n in names
+    ]
 
 
 def _verdicts(facts: ServiceFacts, chain: str) -> Mapping[str, int]:

@@ -40,8 +40,9 @@ def build_generation(place: Place, record: Generation, manifest: Manifest, varia
     """Makes the maps, loads the blocks, fills every slot, and pins it all; returns how many blocks there are.
 
     Nothing can reach the generation yet, and nothing remains of it where this fails. It is not tried on a packet, which would be
-    counted in maps that the running generation shares: the verifier's word and filled slots are enough. RuntimeProblem: `verifier-refused`,
-    `broken-bundle`, and what the kernel says.
+    counted in maps that the running generation shares: the verifier's word and filled slots are enough.
+
+    RuntimeProblem: `verifier-refused`, `broken-bundle`, and what the kernel says.
     """
     folder = place.generation(record.number)
     make_directory(folder)

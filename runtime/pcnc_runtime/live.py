@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pcnc.manifest import Manifest
+from dataclasses import dataclass
+
+from pcnc.manifest import Manifest, Variant
+from pcnc.shape import widest_shape
 from pcnc_runtime.bundle_store import StoredBundle
 from pcnc_runtime.generation import chains_of, runs_in
 from pcnc_runtime.records import State
@@ -26,3 +29,22 @@ def live_manifest(name: str) -> Manifest:
     place = place_of(name)
     state, number = read_loaded(place)
     return StoredBundle(place.bundles / state.summaries[number].bundle).manifest
+
+
+@dataclass(frozen=True, slots=True)
+class LiveVariants:
+    """What runs of a loaded service, and the variant that would run every rule set: what is pruned is in it."""
+
+    manifest: Manifest
+    running: Variant
+    widest: Variant
+
+
+def live_variants(name: str) -> LiveVariants:
+    """See `operations.read_variants`."""
+    place = place_of(name)
+    _, number = read_loaded(place)
+    live = place.read_record(number)
+    bundle = StoredBundle(place.bundles / live.bundle)
+    widest = bundle.covering(widest_shape(bundle.manifest.schemas)).variant
+    return LiveVariants(bundle.manifest, bundle.variant(live.variant).variant, widest)

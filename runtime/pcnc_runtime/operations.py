@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pcnc_runtime.attach import XdpMode
     from pcnc_runtime.bundle import Bundle
     from pcnc_runtime.facts import ServiceFacts, SettingFacts, Statistics, TableFacts
+    from pcnc_runtime.live import LiveVariants
 
 __all__ = [
     "AddRule",
@@ -62,6 +63,7 @@ __all__ = [
     "read_schemas",
     "read_settings",
     "read_table",
+    "read_variants",
     "rollback",
     "set_configs",
     "statistics",
@@ -271,6 +273,14 @@ def read_settings(name: str) -> tuple[SettingFacts, ...]:
 
     with told(f"read `{name}`"):
         return describe_settings(name)
+
+
+def read_variants(name: str) -> LiveVariants:
+    """The plans of what runs, beside those of the variant for every rule set. RuntimeProblem `not-loaded`."""
+    from pcnc_runtime.live import live_variants
+
+    with told(f"read `{name}`"):
+        return live_variants(name)
 
 
 def statistics(name: str) -> Statistics:
