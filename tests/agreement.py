@@ -81,7 +81,7 @@ class Agreement:
         meant = self.interpreter.run(chain, frame)
         left = meant.frame if meant.verdict != "drop" else frame
         for name, trial in self._trials.items():
-            if name.startswith("tc") and not taken_at_tc(frame):
+            if not taken(name, chain, frame):
                 refused_with_einval(trial, chain, frame)
                 continue
             actual = trial.run(chain, frame)
@@ -95,7 +95,7 @@ class Agreement:
         before = {name: self._counts(trial) for name, trial in self._trials.items()}
         meant = {step.table: step.rule for step in self.run(frame, chain).steps if isinstance(step, Lookup)}
         for name, trial in self._trials.items():
-            if name.startswith("tc") and not taken_at_tc(frame):
+            if not taken(name, chain, frame):
                 continue
             moved = [key for key, now in self._counts(trial).items() if now != before[name][key]]
             assert moved == [(table.name, meant[table.name]) for table in self._counting if table.name in meant], (
@@ -113,9 +113,10 @@ class Agreement:
         }
 
 
-def taken_at_tc(frame: bytes) -> bool:
-    """TEST_RUN refuses, at TC, an IP frame without room for the IP header."""
-    return len(frame) >= {IPV4: 34, IPV6: 54}.get(frame[12:14], 14)
+def taken(trial: str, chain: ChainName, frame: bytes) -> bool:
+    """Whether TEST_RUN takes a frame: one of 14 bytes, and at TC, where egress always is, with room for the IP header."""
+    at_tc = trial.startswith("tc") or chain == "egress"
+    return len(frame) >= ({IPV4: 34, IPV6: 54}.get(frame[12:14], 14) if at_tc else 14)
 
 
 def refused_with_einval(trial: Trial, chain: ChainName, frame: bytes) -> None:

@@ -102,7 +102,7 @@ class BlockFacts:
 
 @dataclass(frozen=True, slots=True)
 class ChainFacts:
-    """A chain: its plan (edges, what is parsed, reasons), its blocks by slot, and the program that is attached."""
+    """A chain: its plan (edges, what is parsed, reasons), its blocks by slot, and the program that the entry jumps to."""
 
     plan: ChainPlan
     entry_program_id: int
