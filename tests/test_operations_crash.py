@@ -294,6 +294,7 @@ def test_without_records_one_is_told_to_unload_and_can(wire: Wire, damage: str) 
             with pytest.raises(RuntimeProblem) as caught:
                 command()
             assert caught.value.name in ("records-lost", "broken-record", "not-loaded")
+        assert name not in loaded_names()
         assert [at.state for at in unload(name)] == ["attached"]
         assert xdp_attachment("eth0") is None
     assert found.remaining() == []

@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from pcnc.manifest import EntryPlan
 from pcnc.program_words import ChainName
@@ -52,15 +53,21 @@ def attach_all(
             program = programs[entry.chain]
             planned = AttachedAt(device.name, device.index, entry.chain, entry.hook, "", program_id(program.fd))
             tell((*done, planned))
-            if entry.hook == "xdp":
-                used = attach_xdp(device.name, program.fd, mode)
-                planned = AttachedAt(device.name, device.index, entry.chain, entry.hook, used.value, planned.program_id)
-            else:
-                added = attach_tc(device.name, _DIRECTIONS[entry.chain], program.fd, name=f"pcnc_{name}")
-                planned = AttachedAt(device.name, device.index, entry.chain, entry.hook, "", planned.program_id, added)
-            done = (*done, planned)
+            try:
+                attached = _attach(planned, program, mode, name)
+            except (RuntimeProblem, OSError):
+                tell(done)
+                raise
+            done = (*done, attached)
     tell(done)
     return done
+
+
+def _attach(planned: AttachedAt, program: Program, mode: XdpMode | None, name: str) -> AttachedAt:
+    if planned.hook == "xdp":
+        return replace(planned, mode=attach_xdp(planned.device, program.fd, mode).value)
+    added = attach_tc(planned.device, _DIRECTIONS[planned.chain], program.fd, name=f"pcnc_{name}")
+    return replace(planned, added_qdisc=added)
 
 
 def detach_all(state: State) -> tuple[Attachment, ...]:

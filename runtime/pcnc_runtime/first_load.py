@@ -106,7 +106,7 @@ class _Loading:
             next_ids=wanted.next_ids,
             carried=Carried(),
         )
-        make_directory(place.pins)
+        _make_pins_folder(place)
         programs = build_generation(place, record, wanted.manifest, chosen.variant, None)
         place.write_record(record)
         with ExitStack() as stack:
@@ -155,3 +155,15 @@ class _Loading:
                 return program
         except OSError as error:
             raise problem_from_errno(error, f"make the entry of chain `{chain}`") from None
+
+
+def _make_pins_folder(place: Place) -> None:
+    for attempt in range(3):
+        try:
+            make_directory(place.pins)
+        except RuntimeProblem as problem:
+            # The last service to go takes the folder above along, maybe at this very moment.
+            if problem.name != "not-there" or attempt == 2:
+                raise
+        else:
+            return

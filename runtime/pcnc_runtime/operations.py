@@ -238,9 +238,19 @@ def unload(name: str) -> tuple[Attachment, ...]:
 
 
 def loaded_names() -> tuple[str, ...]:
-    """The names of all loaded services, sorted."""
+    """The names of all loaded services, sorted. One whose records are damaged is not among them; `unload` removes it."""
     with told("list what is loaded"):
-        return tuple(name for name in names_with_records() if (state := place_of(name).read()) and state.phase == "loaded")
+        return tuple(name for name in names_with_records() if _is_loaded(name))
+
+
+def _is_loaded(name: str) -> bool:
+    try:
+        state = place_of(name).read()
+    except RuntimeProblem as problem:
+        if problem.name != "broken-record":
+            raise
+        return False
+    return state is not None and state.phase == "loaded"
 
 
 def describe(name: str) -> ServiceFacts:

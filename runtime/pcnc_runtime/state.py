@@ -132,7 +132,6 @@ def locked(name: str, wait: float = _WAIT) -> Iterator[None]:
     check_name(name)
     path = run_folder() / f"{name}.lock"
     with told(f"lock {path}"):
-        run_folder().mkdir(mode=0o755, parents=True, exist_ok=True)
         fd = _lock(path, time.monotonic() + wait)
     if fd is None:
         text = f"another command has been changing `{name}` for {wait:.0f} s"
@@ -145,7 +144,12 @@ def locked(name: str, wait: float = _WAIT) -> Iterator[None]:
 
 def _lock(path: Path, deadline: float) -> int | None:
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # The last service to go takes the folder along.
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever unloads removes the file: a lock on a file that has no name any more is none.
