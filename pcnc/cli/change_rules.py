@@ -148,12 +148,13 @@ def read_all(rules: Sequence[str] | None, file: str | None, schema: TableSchema)
         sources.append(read_rule_file(file))
     found: list[Rule] = []
     problems: list[Diagnostic] = []
-    for source in sources:
-        read, bad = read_rules(source, schema)
-        found += read
-        problems += bad
-    if not problems:
-        problems = check_rules(found, schema)
+    with working("reading rules"):
+        for source in sources:
+            read, bad = read_rules(source, schema)
+            found += read
+            problems += bad
+        if not problems:
+            problems = check_rules(found, schema)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise CompileError(tuple(problems))
     tell(problems)

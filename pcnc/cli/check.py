@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pcnc.cli.progress import working
 from pcnc.cli.read_source import read_source
 from pcnc.cli.report import (
     PROBLEM,
@@ -44,7 +45,8 @@ def check(
         program: Program | None = None
         problem: RuntimeProblem | None = None
         try:
-            checked = check_source(read_source(file))
+            with working(f"reading {file}"):
+                checked = check_source(read_source(file))
             program, found = checked.program, checked.warnings
         except CompileError as error:
             found = error.diagnostics

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TextIO, TypeVar
 
 import typer
@@ -56,8 +56,10 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-def tell(diagnostics: Iterable[Diagnostic], stream: TextIO | None = None) -> None:
+def tell(diagnostics: Sequence[Diagnostic], stream: TextIO | None = None) -> None:
     """Prints diagnostics with their source lines, on standard error where no stream is given."""
+    if not diagnostics:
+        return
     from pcnc.render import render
 
     chosen = stream or sys.stderr
