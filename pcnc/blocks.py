@@ -177,6 +177,38 @@ def block_needs(block: Block, service: Service, headers: Headers) -> Needs:
             assert_never(block)
 
 
+def assigned_fields(body: tuple[Statement, ...], service: Service) -> frozenset[FieldRef]:
+    """The fields that statements may write, those of the actions they call included."""
+    fields: frozenset[FieldRef] = frozenset()
+    for statement in body:
+        match statement:
+            case AssignField(field=ref):
+                fields |= {ref}
+            case If(then=then, otherwise=otherwise):
+                fields |= assigned_fields(then, service) | assigned_fields(otherwise, service)
+            case CallAction(action=action):
+                fields |= assigned_fields(service.action(action).body, service)
+            case Let() | AssignMeta() | Verdict():
+                pass
+            case _:
+                assert_never(statement)
+    return fields
+
+
+def block_assigns(block: Block, service: Service) -> frozenset[FieldRef]:
+    """The fields that a block may write."""
+    match block:
+        case StageBlock(body=body):
+            return assigned_fields(body, service)
+        case TableBlock(table=table, actions=actions):
+            bodies = [service.action(action).body for action in actions]
+            return frozenset[FieldRef]().union(*(assigned_fields(body, service) for body in ((table.default,), *bodies)))
+        case ParseBlock() | BranchBlock() | VerdictBlock():
+            return frozenset()
+        case _:
+            assert_never(block)
+
+
 def verdicts_of(body: tuple[Statement, ...], service: Service) -> frozenset[VerdictKind | None]:
     """How a list of statements can end; None stands for reaching its end."""
     ends: set[VerdictKind | None] = set()

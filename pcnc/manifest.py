@@ -114,6 +114,8 @@ class ChainPlan:
     reasons: tuple[str, ...]
     parses: tuple[str, ...]
     """The fields extracted and headers located, as written in PCN, for people."""
+    rewrites: tuple[str, ...]
+    """Fields assigned whose value a TCP, UDP or ICMP checksum covers: XDP must then meet finished checksums."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,3 +109,16 @@ def test_udp_asks_and_is_answered(ends: tuple[Namespace, Namespace], family: soc
             question, asker = answering.recvfrom(2048)
             answering.sendto(question + b"!", asker)
             assert asking.recv(2048) == bytes(size) + b"!"
+
+
+def test_xdp_on_veth_warns_of_what_it_cannot_mend(lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
+    here, there = lab.namespace("here"), lab.namespace("there")
+    lab.veth(here, "h0", there, "t0")
+    text = "service s { chain ingress { stage t { if ipv4 { FIELD } } } }"
+    for field, warned in (("ipv4.dst = 10.0.0.1", True), ("ipv4.ttl -= 1", False)):
+        program = check(Source("s.pcn", text.replace("FIELD", field))).program
+        with here.entered():
+            change = load(build_service(Chosen(program, program.services[0]), "xdp"), "warns", ["h0"])
+            unload("warns")
+        assert [("ipv4.dst" in warning, "`h0`" in warning) for warning in change.warnings] == [(True, True)] * warned

@@ -9,7 +9,9 @@ from importlib import resources
 from typing import Literal, assert_never
 
 import pcnc
-from pcnc.blocks import Block, BranchBlock, ParseBlock, StageBlock, TableBlock, VerdictBlock
+from pcnc.blocks import Block, BranchBlock, ParseBlock, StageBlock, TableBlock, VerdictBlock, block_assigns
+from pcnc.checksums import covering
+from pcnc.expression import FieldRef
 from pcnc.graph import Pipeline
 from pcnc.lower import lower
 from pcnc.manifest import (
@@ -106,6 +108,7 @@ def plan_variant(chains: list[EmittedChain], shape: Shape, name: str) -> Compile
                 frame_size=chain.frame.layout.size,
                 reasons=chain.reasons,
                 parses=parses(chain.pipeline),
+                rewrites=rewrites(chain.pipeline),
             )
         )
     return CompiledVariant(Variant(name, shape, tuple(plans), tuple(tables.values())), code)
@@ -120,6 +123,19 @@ def parses(pipeline: Pipeline) -> tuple[str, ...]:
     located = parser.needs.headers - {field.header for field in parser.needs.fields}
     order = [instance.name for instance in pipeline.headers.instances]
     return (*sorted(fields, key=lambda name: (order.index(name.rpartition(".")[0]), name)), *sorted(located, key=order.index))
+
+
+def rewrites(pipeline: Pipeline) -> tuple[str, ...]:
+    """The fields assigned that a transport's checksum covers, sorted."""
+    headers = pipeline.headers
+    found = set()
+    for block in pipeline.blocks.values():
+        for ref in block_assigns(block, pipeline.service):
+            for member in headers.members(ref.header):
+                holders = (headers.instance(each.holder).checksum for each in covering(headers, FieldRef(member, ref.name)))
+                if any(checksum is not None and checksum.payload for checksum in holders):
+                    found.add(str(ref))
+    return tuple(sorted(found))
 
 
 def _kind(block: Block) -> Literal["parser", "table", "stage", "branch", "end"]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from pcnc.manifest import EntryPlan
+from pcnc.manifest import EntryPlan, Manifest
 from pcnc.program_words import ChainName
 from pcnc_runtime.attach import Direction, XdpMode, attach_tc, attach_xdp, detach_tc, detach_xdp, tc_program_id, xdp_attachment
 from pcnc_runtime.changes import Attachment, AttachState
@@ -18,6 +18,7 @@ from pcnc_runtime.namespaces import entered
 from pcnc_runtime.pins import list_pins, open_program
 from pcnc_runtime.programs import Program, open_program_by_id, program_id
 from pcnc_runtime.records import AttachedAt, State
+from pcnc_runtime.signals import without_signals
 from pcnc_runtime.state import Place
 
 _DIRECTIONS: Mapping[ChainName, Direction] = {"ingress": Direction.INGRESS, "egress": Direction.EGRESS}
@@ -33,6 +34,23 @@ def check_devices(devices: Sequence[str]) -> tuple[DeviceFacts, ...]:
             text = f"frames on `{device.name}` have no Ethernet header, and every program begins with that"
             raise RuntimeProblem("no-ethernet", text, "take a device with Ethernet framing", errno=errno.EOPNOTSUPP)
     return facts
+
+
+def unfinished_checksums(manifest: Manifest, devices: Sequence[DeviceFacts]) -> tuple[str, ...]:
+    """A warning for each device where XDP rewrites what a transport checksum covers, and may meet frames without one.
+
+    See `DeviceFacts.leaves_checksums_unfinished`.
+    """
+    chains = (chain for variant in manifest.variants for chain in variant.chains if chain.hook == "xdp")
+    fields = sorted({field for chain in chains for field in chain.rewrites})
+    if not fields:
+        return ()
+    return tuple(
+        f"frames of local sockets may reach `{device.name}` with unfinished checksums, and XDP rewrites {', '.join(fields)}: "
+        "at the other end `ethtool -K PEER tx off`, or here --hook tc"
+        for device in devices
+        if device.leaves_checksums_unfinished
+    )
 
 
 def attach_all(
@@ -54,7 +72,8 @@ def attach_all(
             planned = AttachedAt(device.name, device.index, entry.chain, entry.hook, "", program_id(program.fd))
             tell((*done, planned))
             try:
-                attached = _attach(planned, program, mode, name)
+                with without_signals():  # the netlink library does not survive an interrupt
+                    attached = _attach(planned, program, mode, name)
             except (RuntimeProblem, OSError):
                 tell(done)
                 raise
@@ -72,7 +91,7 @@ def _attach(planned: AttachedAt, program: Program, mode: XdpMode | None, name: s
 
 def detach_all(state: State) -> tuple[Attachment, ...]:
     """Takes our programs off all devices; what each carried before. Where another program is by now, it stays."""
-    with entered(state.namespace) as found:
+    with without_signals(), entered(state.namespace) as found:
         if not found:
             return tuple(_report(at, "gone") for at in state.attachments)
         # An added clsact can go only when the filters of both directions are off.

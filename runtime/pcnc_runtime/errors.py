@@ -25,9 +25,11 @@ class RuntimeProblem(Exception):
         self.log = log
 
 
+_PRIVILEGE = "run it as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN"
+
 _MEANING = {
-    codes.EPERM: ("no-privilege", "run it as root, or with CAP_BPF and CAP_NET_ADMIN"),
-    codes.EACCES: ("no-privilege", "run it as root, or with CAP_BPF and CAP_NET_ADMIN"),
+    codes.EPERM: ("no-privilege", _PRIVILEGE),
+    codes.EACCES: ("no-privilege", _PRIVILEGE),
     codes.ENODEV: ("no-such-device", "`ip link` lists the devices of this network namespace"),
     codes.ENOSPC: ("no-space", "make the map larger, or keep fewer entries"),
     codes.E2BIG: ("too-large", "it exceeds a limit of the kernel"),

@@ -11,7 +11,7 @@ from pcnc.manifest import EntryPlan
 from pcnc.shape import shape_of
 from pcnc_runtime.advance import Planner, Wanted, choose_variant
 from pcnc_runtime.attach import XdpMode
-from pcnc_runtime.attachments import attach_all, check_devices
+from pcnc_runtime.attachments import attach_all, check_devices, unfinished_checksums
 from pcnc_runtime.bundle import Bundle
 from pcnc_runtime.bundle_store import StoredBundle, store_bundle, store_source
 from pcnc_runtime.changes import Attachment, Change, Recompile, SourceRecord
@@ -87,6 +87,7 @@ class _Loading:
             settings=settings,
             rules={name: made.rules for name, made in rules.items()},
             next_ids={name: made.next_id for name, made in rules.items()},
+            warnings=unfinished_checksums(manifest, self._devices),
         )
         shape = shape_of(manifest.schemas, {table.schema.name: table.rules for table in manifest.tables})
         chosen = choose_variant(stored, shape, source, recompile)
@@ -130,6 +131,7 @@ class _Loading:
             compiled=chosen.compiled,
             programs=programs,
             attachments=tuple(Attachment(at.device, at.index, at.chain, at.hook, at.mode) for at in done),
+            warnings=wanted.warnings,
             notes=chosen.notes,
         )
 
