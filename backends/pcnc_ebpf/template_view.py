@@ -8,6 +8,7 @@ from pcnc.blocks import Block, BranchBlock, ParseBlock, StageBlock, TableBlock, 
 from pcnc.graph import Pipeline
 from pcnc_ebpf.frame import Frame
 from pcnc_ebpf.layout import (
+    Layout,
     argument_layout,
     c_type,
     classifier_of,
@@ -151,6 +152,7 @@ class BlockView:
             "key_members": [member.declaration for member in key_layout(block).members] if classifier != "list" else [],
             "entry_members": [member.declaration for member in entry_layout(block).members] if classifier == "list" else [],
             "fill_key": self._fill_key(block, writer) if classifier != "list" else [],
+            "lead": _lead(block),
             "guard": self._guard(block, writer),
             **self._counting(block),
             **self._going_on(block, "next", uses_next, reached),
@@ -194,20 +196,31 @@ class BlockView:
     def _fill_key(self, block: TableBlock, writer: StatementWriter) -> list[str]:
         big_endian = classifier_of(block) == "lpm_trie"
         layout = key_layout(block)
-        lines = [f"key.prefixlen = {(layout.size - 4) * 8};"] if big_endian else []
+        lines = [f"key->prefixlen = {(layout.size - 4) * 8};"] if big_endian else []
         for column in live_columns(block):
             value, bits = writer.expressions.write(column.value), storage(column.type.bits) * 8
             if big_endian:
                 shift = bits - column.type.bits
                 value = f"pcnc_big{bits}({f'(u{bits}){value} << {shift}' if shift else value})"
-            fill = f"key.{member_name(column)} = {value};"
-            if column.kind != "lpm":
-                lines.append(fill)
-            elif column.headers:
-                lines += [f"if ({bare(writer.presence(column.headers))}) {{", "\tkey.present = 1;", f"\t{fill}", "}"]
-            else:
-                lines += ["key.present = 1;", fill]
+            fill = [f"key->{member_name(column)} = {value};"]
+            if column.kind == "lpm":
+                fill = [f"pcnc_write_pair(&key->present, 1, {value});"] if _is_pair(layout) else ["key->present = 1;", *fill]
+                if column.headers:
+                    fill = [f"if ({bare(writer.presence(column.headers))}) {{", *(f"\t{line}" for line in fill), "}"]
+            lines += fill
         return lines
+
+
+def _is_pair(layout: Layout) -> bool:
+    """Whether the word `present` and the address behind it are eight bytes together."""
+    return layout.size - layout.member("present").offset == 8
+
+
+def _lead(block: TableBlock) -> int:
+    """Bytes in front of a key that put such a pair on a multiple of eight."""
+    if classifier_of(block) != "lpm_trie" or not _is_pair(key_layout(block)):
+        return 0
+    return -key_layout(block).member("present").offset % 8
 
 
 def _slot(block: str) -> str:

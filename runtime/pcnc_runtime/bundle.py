@@ -53,13 +53,21 @@ def compile_objects(sources: Mapping[str, str], code: Mapping[str, str]) -> dict
     first: dict[str, str] = {}
     for path, text in sources.items():
         first.setdefault(text, path)
-    with tempfile.TemporaryDirectory(prefix="pcnc-") as folder:
-        include = Path(folder)
-        for path, text in code.items():
-            if path.endswith(".h"):
-                (include / PurePosixPath(path).name).write_text(text)
-        objects = compile_sources({path: text for text, path in first.items()}, include=include)
+    headers = {PurePosixPath(path).name: (path, text) for path, text in code.items() if path.endswith(".h")}
+    objects = compile_sources({path: _with_headers(text, headers) for text, path in first.items()})
     return {path: objects[first[text]] for path, text in sources.items()}
+
+
+def _with_headers(text: str, headers: Mapping[str, tuple[str, str]]) -> str:
+    """The C with its headers in the places where it includes them, so that clang needs nothing but this text."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        name = line.removeprefix('#include "').removesuffix('"')
+        if name != line and name in headers:
+            path, content = headers[name]
+            # Line markers as a preprocessor writes them: 1 enters an included file, 2 returns from it.
+            lines[number] = f'# 1 "{path}" 1\n{content}\n# {number + 2} "<stdin>" 2'
+    return "\n".join(lines) + "\n"
 
 
 def planned_programs(manifest: Manifest) -> Iterator[EntryPlan | BlockPlan]:

@@ -60,13 +60,17 @@ SEC("xdp") int sources(struct pcnc_context *ctx UNUSED)
 	/* firewall.pcn:5: table sources { */
 	const struct sources_rule *rule = 0;
 	{
-		struct sources_key key = {};
-		key.prefixlen = 64;
+		/* placed so that the eight bytes which the kernel reads as one can be written as one: it would wait otherwise */
+		struct {
+			u8 lead[4];
+			struct sources_key key;
+		} __attribute__((aligned(8))) placed = {};
+		struct sources_key *key = &placed.key;
+		key->prefixlen = 64;
 		if (frame->present & HAS_IPV4) {
-			key.present = 1;
-			key.ipv4_src = pcnc_big32(frame->ipv4_src);
+			pcnc_write_pair(&key->present, 1, pcnc_big32(frame->ipv4_src));
 		}
-		rule = bpf_map_lookup_elem(&sources_rules, &key);
+		rule = bpf_map_lookup_elem(&sources_rules, key);
 	}
 
 	if (!rule) {

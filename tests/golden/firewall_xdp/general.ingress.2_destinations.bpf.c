@@ -55,13 +55,17 @@ SEC("xdp") int destinations(struct pcnc_context *ctx UNUSED)
 	/* firewall.pcn:11: table destinations { */
 	const struct destinations_rule *rule = 0;
 	{
-		struct destinations_key key = {};
-		key.prefixlen = 64;
+		/* placed so that the eight bytes which the kernel reads as one can be written as one: it would wait otherwise */
+		struct {
+			u8 lead[4];
+			struct destinations_key key;
+		} __attribute__((aligned(8))) placed = {};
+		struct destinations_key *key = &placed.key;
+		key->prefixlen = 64;
 		if (frame->present & HAS_IPV4) {
-			key.present = 1;
-			key.ipv4_dst = pcnc_big32(frame->ipv4_dst);
+			pcnc_write_pair(&key->present, 1, pcnc_big32(frame->ipv4_dst));
 		}
-		rule = bpf_map_lookup_elem(&destinations_rules, &key);
+		rule = bpf_map_lookup_elem(&destinations_rules, key);
 	}
 
 	if (!rule) {

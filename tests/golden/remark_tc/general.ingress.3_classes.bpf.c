@@ -82,10 +82,10 @@ SEC("tc") int classes(struct pcnc_context *ctx UNUSED)
 	/* remark.pcn:9: table classes { */
 	const struct classes_rule *rule = 0;
 	if (!!(frame->present & (HAS_TCP | HAS_UDP)) && !!(frame->present & HAS_IPV4)) {
-		struct classes_key key = {};
-		key.l4_dport = frame->l4_dport;
-		key.ipv4_proto = frame->ipv4_proto;
-		rule = bpf_map_lookup_elem(&classes_rules, &key);
+		struct classes_key placed __attribute__((aligned(8))) = {}, *key = &placed;
+		key->l4_dport = frame->l4_dport;
+		key->ipv4_proto = frame->ipv4_proto;
+		rule = bpf_map_lookup_elem(&classes_rules, key);
 	}
 	pcnc_count(&classes_counters, rule ? rule->counter : 0, 0);
 
