@@ -10,8 +10,8 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -109,69 +109,24 @@ def _compile_all(clang: Clang, sources: Sequence[tuple[str, str]], include: Path
 def _compile(clang: Clang, source: tuple[str, str], include: Path | None) -> bytes:
     name, text = source
     try:
-        process = _clang_for(_command(clang, include))
+        done = subprocess.run(_command(clang, include), input=text.encode(), capture_output=True, timeout=_TIMEOUT, check=False)
     except OSError as error:
         raise RuntimeProblem("no-clang", f"`{clang.path}` does not run: {error}") from None
-    with process:
-        try:
-            made, said = process.communicate(text.encode(), timeout=_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise RuntimeProblem("clang-refused", f"clang took more than {_TIMEOUT:.0f} s over `{name}`") from None
-        except BaseException:
-            process.kill()
-            raise
-    words = said.decode(errors="replace")
-    if process.returncode and _TOO_LONG in words:
+    except subprocess.TimeoutExpired:
+        raise RuntimeProblem("clang-refused", f"clang took more than {_TIMEOUT:.0f} s over `{name}`") from None
+    words = done.stderr.decode(errors="replace")
+    if done.returncode and _TOO_LONG in words:
         text = f"`{name}` is too long for one eBPF program: its jumps reach 32,767 instructions"
         raise RuntimeProblem("block-too-long", text, "divide the stage, or what its actions do, into several stages")
-    if process.returncode:
+    if done.returncode:
         first = next((line for line in words.splitlines() if "error:" in line), words.strip().partition("\n")[0])
         raise RuntimeProblem("clang-refused", f"clang refuses `{name}`: {first}", errno=0, log=words)
-    return made
+    return done.stdout
 
 
 def _command(clang: Clang, include: Path | None) -> tuple[str, ...]:
     given = ("-I", str(include), f"-ffile-prefix-map={include}=include") if include is not None else ()
     return (clang.path, *_FLAGS, *given, *(word for folder in _system_includes() for word in ("-idirafter", folder)))
-
-
-# ---- clangs that wait
-
-_waiting: dict[tuple[str, ...], list[subprocess.Popen[bytes]]] = {}
-
-
-@contextmanager
-def clangs_at_hand(count: int | None = None) -> Iterator[None]:
-    """Starts clangs (two a CPU) that wait for a text to compile, while the caller prepares one.
-
-    Most of the time that clang takes over a small program goes into its start, and a command that compiles is busy with
-    itself just then. Those that are not needed are ended. Where there is no clang nothing happens: who needs one will say so.
-    """
-    try:
-        command = _command(find_clang(), None)
-        _waiting[command] = [_start(command) for _ in range(count or 2 * (os.cpu_count() or 1))]
-    except (RuntimeProblem, OSError):
-        command = ()
-    try:
-        yield
-    finally:
-        for process in _waiting.pop(command, []):
-            with process:
-                process.kill()
-
-
-def _start(command: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def _clang_for(command: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    waiting = _waiting.get(command)
-    # Two threads may take at once; a list gives each item away once.
-    with suppress(IndexError):
-        if waiting:
-            return waiting.pop()
-    return _start(command)
 
 
 @cache
