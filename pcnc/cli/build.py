@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds this module's command."""
-    app.command()(build)
+    app.command(short_help="Compile a service into a bundle.")(build)
 
 
 @guarded

@@ -27,7 +27,7 @@ from pcnc_runtime.errors import RuntimeProblem
 
 def register(app: typer.Typer) -> None:
     """Adds this module's command."""
-    app.command()(check)
+    app.command(short_help="Tell every problem of sources.")(check)
 
 
 @guarded

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    app.command()(graph)
-    app.command()(passes)
+    app.command(short_help="Draw a pipeline, as text or SVG.")(graph)
+    app.command(short_help="List the passes of the optimiser.")(passes)
 
 
 @guarded

@@ -15,8 +15,8 @@ from pcnc.manifest import Hook
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    app.command()(load)
-    app.command()(unload)
+    app.command(short_help="Load a service onto devices.")(load)
+    app.command(short_help="Take a service off, and all of it.")(unload)
 
 
 @guarded

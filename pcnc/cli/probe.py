@@ -10,7 +10,7 @@ from pcnc.cli.report import PROBLEM, guarded, painted, print_json
 
 def register(app: typer.Typer) -> None:
     """Adds this module's command."""
-    app.command()(probe)
+    app.command(short_help="Try what loading and attaching need.")(probe)
 
 
 @guarded

@@ -20,7 +20,7 @@ from pcnc_runtime.errors import RuntimeProblem
 
 def register(app: typer.Typer) -> None:
     """Adds this module's command."""
-    app.command()(run)
+    app.command(short_help="Run the packets of a capture.")(run)
 
 
 @guarded

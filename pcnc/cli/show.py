@@ -27,7 +27,7 @@ MOST_RULES = 20
 
 def register(app: typer.Typer) -> None:
     """Adds this module's command."""
-    app.command()(show)
+    app.command(short_help="Show what is loaded, as it runs.")(show)
 
 
 @guarded

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds this module's command."""
-    app.command()(stats)
+    app.command(short_help="Count packets, and why they ended.")(stats)
 
 
 @guarded

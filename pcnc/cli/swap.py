@@ -14,9 +14,9 @@ from pcnc.cli.report import guarded
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    app.command()(swap)
-    app.command()(rollback)
-    app.command("set")(set_settings)
+    app.command(short_help="Put another version in place.")(swap)
+    app.command(short_help="Return to the generation before.")(rollback)
+    app.command("set", short_help="Give settings other values.")(set_settings)
 
 
 @guarded

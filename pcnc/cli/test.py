@@ -44,7 +44,7 @@ class Report:
 
 def register(app: typer.Typer) -> None:
     """Adds this module's command."""
-    app.command("test")(try_files)
+    app.command("test", short_help="Run the tests that stand in sources.")(try_files)
 
 
 @guarded
