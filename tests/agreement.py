@@ -97,19 +97,19 @@ class Agreement:
         for name, trial in self._trials.items():
             if not taken(name, chain, frame):
                 continue
-            moved = [key for key, now in self._counts(trial).items() if now != before[name][key]]
-            assert moved == [(table.name, meant[table.name]) for table in self._counting if table.name in meant], (
-                name,
-                frame.hex(),
-            )
+            wanted = dict(before[name])
+            for table in self._counting:
+                if table.name in meant:
+                    packets, size = wanted[table.name, meant[table.name]]
+                    wanted[table.name, meant[table.name]] = packets + 1, size + len(frame) * table.count_bytes
+            assert self._counts(trial) == wanted, (name, meant, frame.hex())
         return meant
 
-    def _counts(self, trial: Trial) -> dict[tuple[str, int], int]:
-        rules = self.interpreter._rules
+    def _counts(self, trial: Trial) -> dict[tuple[str, int], tuple[int, int]]:
         return {
-            (table.name, number): trial.counter(table.name, number, "packets")
-            for table in self._counting
-            for number in range(len(rules[table.name]) + 1)
+            (table, number): (trial.counter(table, number, "packets"), trial.counter(table, number, "bytes"))
+            for table, number in self.interpreter.counters
+            if table in {each.name for each in self._counting}
         }
 
 

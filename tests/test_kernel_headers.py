@@ -290,3 +290,29 @@ def test_a_wrong_sum_stays_as_wrong_and_none_stays_none(rewrite: Agreement, give
             continue
         assert left != 0
         assert (left - right) % 0xFFFF == (given - read(frame, at * 8, 16)) % 0xFFFF
+
+
+def test_a_sum_that_comes_to_nothing_is_0_and_over_udp_0xffff(rewrite: Agreement) -> None:
+    """The last word of each packet is chosen so that the sum behind the rewriting has no bit left."""
+    cases = [
+        (ip4(**V4), TCP(sport=40001, dport=40002), 50),
+        (ip4(**V4), UDP(sport=40001, dport=40003), 40),
+        (ip6(**V6), UDP(sport=40001, dport=40003), 60),
+        (ip4(**V4), ICMP(), 36),
+        (ip6(nh=58, **V6), Raw(b"\x80\0\0\0\0\1\0\2"), 56),
+    ]
+    for ip, transport, at in cases:
+        wanted = 0xFFFF if isinstance(transport, UDP) else 0
+        open_sum = read(rewrite.run(with_sums(ethernet(ip, transport, Raw(bytes(20))))).frame, at * 8, 16)
+        frame = with_sums(ethernet(ip, transport, Raw(bytes(18) + open_sum.to_bytes(2))))
+        assert read(rewrite.run(frame).frame, at * 8, 16) == wanted, transport
+    open_sum = read(rewrite.run(with_sums(ethernet(ip4(**{**V4, "id": 0})))).frame, 24 * 8, 16)
+    assert read(rewrite.run(with_sums(ethernet(ip4(**{**V4, "id": open_sum})))).frame, 24 * 8, 16) == 0
+
+
+def test_a_sum_of_all_ones_is_0_once_it_has_moved() -> None:
+    """The one case in which the equation of RFC 1624 would leave 0xffff: all ones become nothing, and the sum was all ones."""
+    with Agreement("service s { chain ingress { stage s { if icmp { icmp.id += 1 } } } }", general=False) as tried:
+        for given, wanted in ((0xFFFF, 0), (0, 0), (0x1234, 0x1234)):
+            frame = ethernet(ip4(), ICMP(id=0xFFFF, chksum=given))
+            assert read(tried.run(frame).frame, 36 * 8, 16) == wanted
