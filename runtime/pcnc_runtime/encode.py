@@ -140,7 +140,8 @@ def _prefix_key(plan: TablePlan, schema: TableSchema) -> Callable[[Rule], bytes]
     exact = [column for column in plan.columns if column is not prefixed]
     places = [_PREFIX_LENGTH, *(column.first for column in exact), Place(plan.present, 4, 32), prefixed.first]
     packer = _Packer(plan.key_size, places, big_endian=True)
-    fixed = (plan.present - _PREFIX_LENGTH.size) * 8
+    # What stands before the prefix counts as bits of it, gaps included.
+    without, within = ((offset - _PREFIX_LENGTH.size) * 8 for offset in (plan.present, prefixed.first.offset))
     absent = (bytes(4), bytes(prefixed.first.size))
     present = (1).to_bytes(4, sys.byteorder)
     every = (1 << prefixed.first.bits) - 1
@@ -149,13 +150,13 @@ def _prefix_key(plan: TablePlan, schema: TableSchema) -> Callable[[Rule], bytes]
         head = [_leading(column.first, _exact(rule.matches[column.column], column.first.bits)) for column in exact]
         pattern = rule.matches[prefixed.column]
         if pattern is None:
-            return packer.pack((fixed, *head, *absent))
+            return packer.pack((without, *head, *absent))
         if not isinstance(pattern, MaskedValue):
             raise ValueError(f"{pattern} is not a prefix")
         length = pattern.mask.bit_count()
         if pattern.mask != every >> length ^ every:
             raise ValueError(f"{pattern} is not a prefix")
-        return packer.pack((fixed + 32 + length, *head, present, _leading(prefixed.first, pattern.value)))
+        return packer.pack((within + length, *head, present, _leading(prefixed.first, pattern.value)))
 
     return key
 
