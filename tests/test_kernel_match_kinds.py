@@ -284,6 +284,68 @@ def test_lpm_looks_only_at_rules_whose_exact_columns_match(order: int) -> None:
                 assert tried.hits(ethernet(*tags, layer)) == {"t": number}, (tag, layer.dst)
 
 
+SIX, FOUR = 0x20010DB8_00000001_8000000000000001, 0xC0A80155
+BESIDE: dict[str, tuple[int, int]] = {
+    "vlan.priority": (3, 5),
+    "vlan.id": (12, 0x155),
+    "ipv6.hop_limit": (8, 77),
+    "ipv6.flow_label": (20, 0x54321),
+    "ipv6.src": (128, 0xFD00 << 112 | 7),
+    "ipv4.ttl": (8, 77),
+    "ipv4.id": (16, 0x1234),
+    "ipv4.src": (32, 0x0A000001),
+    "eth.dst": (48, 0x020000000002),
+}
+"""Columns beside the one with `lpm`, their widths and values."""
+TOGETHER = ("vlan.priority", "vlan.id", "IP.SMALL", "IP.LARGE", "IP.src", "eth.dst", "eth.dst vlan.id", "IP.src vlan.priority",
+            "vlan.id IP.LARGE IP.src IP.SMALL vlan.priority eth.dst")  # fmt: skip
+
+
+@pytest.mark.parametrize("ip", ["ipv4", "ipv6"])
+def test_columns_of_every_width_stand_beside_lpm(ip: str) -> None:
+    """However the key is laid out, a prefix asks for just its own bits, and each other column for all of its own."""
+    bits, value, lengths = (32, FOUR, V4) if ip == "ipv4" else (128, SIX, V6)
+    small, large = ("ipv4.ttl", "ipv4.id") if ip == "ipv4" else ("ipv6.hop_limit", "ipv6.flow_label")
+    sets = [each.replace("IP.SMALL", small).replace("IP.LARGE", large).replace("IP", ip).split() for each in TOGETHER]
+    tables = "".join(
+        f"table t{n} {{\n match {ip}.dst: lpm, {', '.join(f'{name}: exact' for name in names)}\n action next\n count packets\n}}\n"
+        for n, names in enumerate(sets)
+    )
+    text = f"service s {{\n{tables}chain ingress {{\n" + "\n".join(f"t{n}" for n in range(len(sets))) + "\n} }\n"
+
+    def frame(destination: int, changed: str = "") -> bytes:
+        has = {name: held ^ (1 << width - 1 if name == changed else 0) for name, (width, held) in BESIDE.items()}
+        tag = Dot1Q(prio=has["vlan.priority"], vlan=has["vlan.id"])
+        if ip == "ipv4":
+            addresses = {"src": str(IPv4Address(has["ipv4.src"])), "dst": str(IPv4Address(destination))}
+            layer = ip4(ttl=has["ipv4.ttl"], id=has["ipv4.id"], **addresses)
+        else:
+            addresses = {"src": str(IPv6Address(has["ipv6.src"])), "dst": str(IPv6Address(destination))}
+            layer = ip6(hlim=has["ipv6.hop_limit"], fl=has["ipv6.flow_label"], **addresses)
+        return has["eth.dst"].to_bytes(6) + ethernet(tag, layer)[6:]
+
+    with Agreement(text, general=False) as tried:
+        for length in (None, *lengths):
+            asked = (
+                None
+                if length is None
+                else MaskedValue(value >> bits - length << bits - length, ((1 << length) - 1) << bits - length)
+            )
+            for n, names in enumerate(sets):
+                exact = (MaskedValue(BESIDE[name][1], (1 << BESIDE[name][0]) - 1) for name in names)
+                tried.set_rules(f"t{n}", [Rule((asked, *exact), "next")])
+            hit = {f"t{n}": 1 for n in range(len(sets))}
+            assert tried.hits(frame(value)) == hit, length
+            if length:
+                assert set(tried.hits(frame(value ^ 1 << bits - length)).values()) == {0}, length
+            if length != bits:
+                assert tried.hits(frame(value ^ 1 << bits - (length or 0) - 1)) == hit, length
+                assert tried.hits(frame(value ^ (1 << bits - (length or 0)) - 1)) == hit, length
+            for name in {name for names in sets for name in names}:
+                wanted = {f"t{n}": int(name not in names) for n, names in enumerate(sets)}
+                assert tried.hits(frame(value, name)) == wanted, (length, name)
+
+
 @pytest.mark.parametrize(
     ("patterns", "present", "absent"),
     [
