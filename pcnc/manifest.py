@@ -64,8 +64,8 @@ class TablePlan:
     A value begins with the action's id (u32) and the rule's slot in the counters (u32), both host order. In a `list` a u64
     at byte 8 has bit i set where the rule asks about the i-th of `columns`; entries stand in the order of the rules, one an
     index. In an `lpm_trie` key a u32 prefix length comes first; the u32 at `present` is 1 (host order) where the lpm column is
-    not `*`, and the prefix length counts all bits up to there, plus 32 and the column's own length where it is not `*`. All
-    padding is 0.
+    not `*`. The prefix length counts, behind itself, all bits up to that word for a `*`, else all up to the column, gaps
+    included, and the column's own. All padding is 0.
     """
 
     table: str
