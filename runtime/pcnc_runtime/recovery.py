@@ -135,7 +135,13 @@ def tear_down(place: Place, state: State) -> tuple[Attachment, ...]:
 
     if state.phase != "unloading":
         place.write(replace(state, phase="unloading"))
-    reports = detach_all(state)
+    try:
+        reports = detach_all(state)
+    except (RuntimeProblem, OSError):
+        # What is still on its devices is loaded, and stays so.
+        if state.phase == "loaded":
+            place.write(state)
+        raise
     # Packets may still be in the blocks, which lose each other when their array is unpinned.
     wait_for_packets()
     remove_tree(place.pins)
