@@ -131,13 +131,24 @@ INLINE u8 *pcnc_finish(struct pcnc_context *ctx)
 	return (u8 *)end;
 }
 
+#ifndef PCNC_TC
+/* The bytes between two pointers. The compiler must not take a program's own arithmetic into this subtraction: the verifier
+ * lets pointers be subtracted from one another, and refuses other arithmetic on half of one. */
+INLINE u32 pcnc_between(const u8 *start, const u8 *end)
+{
+	u32 bytes = (u32)(end - start);
+	asm volatile("" : "+r"(bytes));
+	return bytes;
+}
+#endif
+
 /* The frame's length in bytes, a VLAN tag that the kernel keeps beside it included. */
 INLINE u32 pcnc_length(struct pcnc_context *ctx)
 {
 #ifdef PCNC_TC
 	return ctx->len + (ctx->vlan_present ? 4 : 0);
 #else
-	return (u32)(pcnc_finish(ctx) - pcnc_start(ctx));
+	return pcnc_between(pcnc_start(ctx), pcnc_finish(ctx));
 #endif
 }
 
@@ -147,7 +158,7 @@ INLINE u32 pcnc_reach(struct pcnc_context *ctx)
 #ifdef PCNC_TC
 	return ctx->len;
 #else
-	return (u32)(pcnc_finish(ctx) - pcnc_start(ctx));
+	return pcnc_between(pcnc_start(ctx), pcnc_finish(ctx));
 #endif
 }
 
