@@ -54,11 +54,11 @@ def random_network(random: Random) -> tuple[int, bytes]:
         return 0x0800, random_ipv4(random)
     if choice < 0.85:
         return 0x86DD, random_ipv6(random)
-    if choice < 0.95:
+    if choice < 0.93:
         addresses = packed_mac(random.choice(MACS)) + packed4(random.choice(ADDRESSES4))
         kinds = struct.pack("!HHBBH", 1, 0x0800, 6, 4, random.choice((1, 2)))
         return 0x0806, kinds + addresses + packed_mac(random.choice(MACS)) + packed4(random.choice(ADDRESSES4))
-    return random.choice((0x88CC, 0x8847, 0x0000)), random.randbytes(random.randrange(40))
+    return random.choice((0x88CC, 0x88CC, 0x8847, 0x0000)), random.randbytes(random.randrange(40))
 
 
 def random_ipv4(random: Random) -> bytes:

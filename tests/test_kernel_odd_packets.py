@@ -179,6 +179,29 @@ def test_a_header_of_its_own_is_as_long_as_it_says_and_the_first_that_may_follow
         assert left(9002, b"\1") == (3, 0)
 
 
+LENGTHS = (
+    "u64(packet.length)",
+    "(u64(packet.length) - u64(few)) << 20",
+    "u64(u8(packet.length) - few)",
+    "u64(u16(packet.length) - u16(few)) << 3",
+    "u64((packet.length << 12) - u32(few))",
+    "u64(packet.length * 3 + u32(few)) & 0xffff",
+    "u64(packet.length) / (u64(few) + 1)",
+    "u64(u13(packet.length) - u13(few))",
+    "u64(~packet.length)",
+)
+
+
+def test_the_length_of_a_frame_can_be_calculated_with() -> None:
+    """In one stage each, as the compiler makes different code of each; a verifier that does not like it refuses to load."""
+    stages = "\n".join(f"stage s{n} {{ found ^= u48({expression}) << {n} }}" for n, expression in enumerate(LENGTHS))
+    start = "stage start { if ipv4 { few = ipv4.ttl } }"
+    text = f"service s {{ meta few: u8; meta found: u48\nchain ingress {{\n{start}\n{stages}\neth.src = mac_addr(found)\n}} }}"
+    with Agreement(text, general=False) as tried:
+        left = {tried.run(ethernet(ip4(ttl=few), Raw(bytes(size)))).frame[6:12] for few in (0, 1, 255) for size in (0, 100, 1000)}
+        assert len(left) == 9
+
+
 # ---- IPv6 extension headers
 
 ANY, AH, FRAGMENT = (0, 43, 60, 135, 139, 140), 51, 44

@@ -64,7 +64,18 @@ def test_random_programs(seed: int, hook: Hook, pruned: bool) -> None:
         for table, held in rules.items():
             trial.set_rules(table, held)
         tried = 0
-        for _ in range(PACKETS):
+        for number in range(PACKETS):
+            if number == PACKETS // 2:
+                # What runs is changed: some rules go, some stay with their counts, some come, and the setting is another one.
+                for table, held in rules.items():
+                    schema = next(schema for schema in service.schemas if schema.name == table)
+                    changed = held[::2] + random_rules(writer, schema, random)
+                    rules[table] = list({rule.matches: rule for rule in changed}.values())
+                    interpreter.set_rules(table, rules[table])
+                    trial.set_rules(table, rules[table])
+                limit = random.choice((0, 80, 0xFFFF))
+                interpreter.set_config("limit", limit)
+                trial.set_config("limit", limit)
             frame, chain = random_frame(random), random.choice([chain.name for chain in service.chains])
             try:
                 actual = trial.run(chain, frame)
