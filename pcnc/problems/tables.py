@@ -17,6 +17,7 @@ __all__ = [
     "missing_match",
     "prefix_on_non_address",
     "table_of_no_size",
+    "table_too_wide",
     "two_lpm_columns",
     "unknown_counter",
     "unknown_match_kind",
@@ -107,6 +108,16 @@ def prefix_on_non_address(kind: str, column: str, type: str, span: Span) -> Diag
 def table_of_no_size(table: str, span: Span, limit: int) -> Diagnostic:
     """A size of zero, or of more than can be held."""
     return Diagnostic("table-of-no-size", f"the size of table `{table}` must be between 1 and {limit}", span)
+
+
+def table_too_wide(table: str, columns: int, bits: int, most: tuple[int, int], span: Span) -> Diagnostic:
+    """More columns, or wider ones, than a program in the kernel can hold against a rule."""
+    return Diagnostic(
+        "table-too-wide",
+        f"table `{table}` matches {columns} fields of {bits:,} bits together",
+        span,
+        help=f"a table matches at most {most[0]} fields of {most[1]:,} bits together",
+    )
 
 
 def action_not_in_table(name: str, table: str, span: Span, actions: Iterable[str]) -> Diagnostic:

@@ -21,6 +21,7 @@ from pcnc.types import Type
 
 DEFAULT_SIZE = 1024
 MOST_RULES = 1 << 24
+MOST_COLUMNS, MOST_BITS = 24, 1536
 KINDS: tuple[MatchKind, ...] = get_args(MatchKind)
 _ORDERED_KINDS = ("prefix", "range", "ternary")
 
@@ -74,6 +75,10 @@ class Tables:
                 continue
             headers = self.headers.members(value.field.header) if isinstance(value, FieldRead) else ()
             made.append(Column(name, kind, value, headers))
+        bits = sum(column.type.bits for column in made)
+        if len(made) > MOST_COLUMNS or bits > MOST_BITS:
+            name = written.name
+            self.found.add(problems.table_too_wide(name.text, len(made), bits, (MOST_COLUMNS, MOST_BITS), name.span))
         return tuple(made)
 
     def _column_value(self, column: syntax.Column) -> FieldRead | MetaRead | None:
