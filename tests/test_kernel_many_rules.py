@@ -13,7 +13,7 @@ from scapy.packet import Raw
 
 from pcnc.rules import Interval, MaskedValue, Pattern, Rule
 from tests.agreement import Agreement
-from tests.frames import ethernet, ip4
+from tests.frames import ethernet, ip4, ip6
 from tests.test_kernel_match_kinds import longest_of
 
 pytestmark = pytest.mark.kernel
@@ -160,3 +160,26 @@ def test_arguments_of_every_width_arrive(kind: str) -> None:
                 return ethernet(ip4(dst=dst, ttl=ttl), UDP(sport=sport, dport=9000), Raw(payload), src=source, dst=mac)
 
             assert tried.run(frame(before)).frame.hex() == frame(content, **changed).hex(), action
+
+
+@pytest.mark.parametrize("kind", ["exact", "lpm", "ternary", "range"])
+@pytest.mark.parametrize(("count", "type", "bits"), [(12, "ipv6_addr", 128), (24, "u63", 63), (24, "u3", 3)])
+def test_the_widest_table_that_is_allowed_fits_the_kernel(kind: str, count: int, type: str, bits: int) -> None:
+    if kind == "lpm" and bits != 128:
+        type, bits = "ipv4_addr", 32
+    metas = "".join(f"meta m{n}: {type}\n" for n in range(count))
+    others = "exact" if kind == "lpm" else kind
+    columns = ", ".join(f"m{n}: {kind if n == count // 2 else others}" for n in range(count))
+    order = " order first\n" if kind in ("ternary", "range") else ""
+    table = f"table t {{\n match {columns}\n action write, next\n{order} count packets\n}}\n"
+    write = f"action write(a: ipv6_addr, b: {type}, c: u64) {{ if ipv6 {{ ipv6.dst = a ^ ipv6.src; ipv6.flow_label = u20(c) }} }}\n"
+    changes = type == "u63"
+    last = f"m{count - 1} = ipv4.id" if changes else "ipv4.ttl -= 1"
+    text = f"service s {{\n{metas}{table}{write}chain ingress {{\nstage start {{ if ipv4 {{ {last} }} }}\nt\n}} }}\n"
+    everything: Pattern = MaskedValue(0, (1 << bits) - 1)
+    row: list[Pattern] = [everything if kind != "range" else Interval(0, 0)] * count
+    with Agreement(text, general=False) as tried:
+        tried.set_rules("t", [Rule(tuple(row), "write", (1 << 127, 0, 7))])
+        assert tried.hits(ethernet(ip6(src="::1"))) == {"t": 1}
+        assert tried.run(ethernet(ip6(src="::1"))).frame[38:54] == bytes.fromhex("80000000000000000000000000000001")
+        assert tried.hits(ethernet(ip4(id=5))) == {"t": int(not changes)}, "the last column is another"
