@@ -77,8 +77,8 @@ class Tables:
             made.append(Column(name, kind, value, headers))
         bits = sum(column.type.bits for column in made)
         if len(made) > MOST_COLUMNS or bits > MOST_BITS:
-            name = written.name
-            self.found.add(problems.table_too_wide(name.text, len(made), bits, (MOST_COLUMNS, MOST_BITS), name.span))
+            most, declared = (MOST_COLUMNS, MOST_BITS), written.name
+            self.found.add(problems.table_too_wide(declared.text, len(made), bits, most, declared.span))
         return tuple(made)
 
     def _column_value(self, column: syntax.Column) -> FieldRead | MetaRead | None:
