@@ -13,7 +13,6 @@ from pcnc.rules import Interval, MaskedValue, Pattern, Rule, TableSchema
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q", 16: "16s"}
 _ACTION, _COUNTER, _ASKED = Place(0, 4, 32), Place(4, 4, 32), Place(8, 8, 64)
-_ASKED_BY_NOBODY = 1 << 63
 _PREFIX_LENGTH = Place(0, 4, 32)
 _NO_SUCH_COLUMN = 1 << 63
 _Value = int | bytes
@@ -202,12 +201,8 @@ def _encode_list(
             match += (_wide(place, first), _wide(place, second))
         values.append(_action(actions, plan, rule).encode(rule, slot, (asked, *match)))
     if not values:
-        # An array has at least one entry: here one that asks about a column which no packet has.
+        # An array has at least one entry, and one of zeros would match whatever comes: this one asks for a column too many.
         values.append(_Packer(plan.value_size, [_ASKED]).pack((_NO_SUCH_COLUMN,)))
-    if not values:
-        # An array has at least one entry, and one of zeros would match whatever comes: this one asks about a column too many.
-        head = _Packer(plan.value_size, [_ACTION, _COUNTER, _ASKED])
-        values = [head.pack((0, 0, _ASKED_BY_NOBODY))]
     keys = struct.pack(f"={len(values)}I", *range(len(values)))
     return Entries(keys, b"".join(values), len(values))
 
