@@ -16,6 +16,11 @@ from pcnc_ebpf.write_statements import MALFORMED, end, source_comment
 
 ROOT = "eth"
 
+METAS_AT_ONCE = 64
+"""How many are set to 0 in a row: of more than 1,024 bytes clang makes a call of memset, which eBPF does not have."""
+
+KEEPS_STORES_APART = 'asm volatile("" ::: "memory");'
+
 
 def parsed_headers(headers: Headers, wanted: frozenset[str]) -> tuple[str, ...]:
     """The instances that have to be parsed to find the wanted ones, in order of declaration; the root always."""
@@ -45,7 +50,10 @@ class ParserWriter:
         if self._frame.bits:
             lines.append("u64 present = 0;")
         lines += [f"{c_type(self._type_bits(ref))} {_variable(ref)} = 0;" for ref in self._shared]
-        lines += [f"frame->{member.name} = 0;" for member in self._frame.layout.members if member.name.startswith("meta_")]
+        metas = [f"frame->{member.name} = 0;" for member in self._frame.layout.members if member.name.startswith("meta_")]
+        for start in range(0, len(metas), METAS_AT_ONCE):
+            lines += [KEEPS_STORES_APART] if start else []
+            lines += metas[start : start + METAS_AT_ONCE]
         for name in self._parsed:
             lines += ["", *self._header(self._headers.instance(name))]
         lines += ["", "done:"] if self._leaves_early() else [""]
