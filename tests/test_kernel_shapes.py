@@ -22,6 +22,7 @@ from pcnc_runtime.pins import open_map
 from pcnc_runtime.programs import open_program_by_id
 from pcnc_runtime.state import place_of
 from tests.agreement import Agreement
+from tests.frames import ethernet, ip6
 from tests.live_service import Wire, chain, compiled, loaded, prefix, reason, udp, with_rules
 from tests.random_packets import random_frame
 
@@ -92,6 +93,15 @@ def test_rules_with_one_action_leave_the_others_out(table: str) -> None:
             tried.set_rules(table, rule)
             for _ in range(40):
                 tried.hits(random_frame(random))
+
+
+def test_a_hundred_metas_begin_at_0() -> None:
+    metas = "".join(f"meta m{n}: ipv6_addr\n" for n in range(100))
+    moves = "".join(f"m{n} = m{n + 1}\n" for n in range(99))
+    text = f"service s {{\n{metas}chain ingress {{ stage s {{\n{moves}if ipv6 {{ m99 = ipv6.src; ipv6.dst = m0 }}\n}} }} }}\n"
+    with Agreement(text, general=False) as tried:
+        for _ in range(2):
+            assert tried.run(ethernet(ip6())).frame[38:54] == bytes(16)
 
 
 # ---- what is in the kernel
