@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from pcnc.rules import Interval, MaskedValue
-from pcnc.source import Span
+from pcnc.source import Span, uncompared_span
 from pcnc.types import BOOL, Type
-
-
-def _span() -> Span:
-    return field(compare=False, repr=False)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +27,7 @@ class Constant:
 
     value: int
     type: Type
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ class FieldRead:
 
     field: FieldRef
     type: Type
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,7 @@ class HeaderPresent:
     """Whether any of these header instances is present."""
 
     headers: tuple[str, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
     @property
     def type(self) -> Type:
@@ -62,7 +58,7 @@ class MetaRead:
 
     name: str
     type: Type
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +67,7 @@ class ConfigRead:
 
     name: str
     type: Type
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ class LocalRead:
 
     name: str
     type: Type
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +84,7 @@ class PacketLength:
     """The frame's length in bytes, Ethernet header and tags included: u32."""
 
     type: Type
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +93,7 @@ class Complement:
 
     operand: Expression
     type: Type
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +101,7 @@ class Not:
     """`not x` of a bool."""
 
     operand: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
     @property
     def type(self) -> Type:
@@ -124,7 +120,7 @@ class Arithmetic:
     left: Expression
     right: Expression
     type: Type
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +130,7 @@ class Compare:
     operator: Literal["==", "!=", "<", "<=", ">", ">="]
     left: Expression
     right: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
     @property
     def type(self) -> Type:
@@ -149,7 +145,7 @@ class Logic:
     operator: Literal["and", "or"]
     left: Expression
     right: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
     @property
     def type(self) -> Type:
@@ -163,7 +159,7 @@ class Membership:
 
     operand: Expression
     patterns: tuple[Interval | MaskedValue, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
     @property
     def type(self) -> Type:
@@ -177,7 +173,7 @@ class Cast:
 
     operand: Expression
     type: Type
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +184,7 @@ class Conditional:
     then: Expression
     otherwise: Expression
     type: Type
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +195,7 @@ class CounterRead:
     rule: int
     unit: Literal["packets", "bytes"]
     type: Type
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 Expression = (

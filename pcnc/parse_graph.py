@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pcnc.expression import Expression
-from pcnc.source import Span
+from pcnc.source import Span, uncompared_span
 from pcnc.types import Type
-
-
-def _span() -> Span:
-    return field(compare=False, repr=False)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +67,7 @@ class HeaderInstance:
     parents: tuple[Parent, ...]
     """Empty only for `eth`, which stands at the first byte of the frame."""
     checksum: Checksum | None
-    span: Span = _span()
+    span: Span = uncompared_span()
 
     def field(self, name: str) -> Field:
         """The field of that name; KeyError if there is none."""

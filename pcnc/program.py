@@ -13,13 +13,8 @@ from pcnc.parse_graph import Headers
 from pcnc.program_tests import Test
 from pcnc.program_words import ChainName, VerdictKind
 from pcnc.rules import MatchKind, Parameter, Rule, TableSchema
-from pcnc.source import Source, Span
+from pcnc.source import Source, Span, uncompared_span
 from pcnc.types import Type
-
-
-def _span() -> Span:
-    return field(compare=False, repr=False)  # type: ignore[no-any-return]
-
 
 # ---- statements
 
@@ -30,7 +25,7 @@ class Let:
 
     name: str
     value: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +34,7 @@ class AssignField:
 
     field: FieldRef
     value: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +43,7 @@ class AssignMeta:
 
     name: str
     value: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,7 @@ class If:
     condition: Expression
     then: tuple[Statement, ...]
     otherwise: tuple[Statement, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,7 @@ class Verdict:
     """`drop` and `pass` end the packet's way; `next` leaves the stage or table entered from the chain and goes on."""
 
     kind: VerdictKind
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +70,7 @@ class CallAction:
 
     action: str
     arguments: tuple[Expression, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 Statement = Let | AssignField | AssignMeta | If | Verdict | CallAction
@@ -91,7 +86,7 @@ class Action:
     name: str
     parameters: tuple[Parameter, ...]
     body: tuple[Statement, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +124,7 @@ class Table:
     count_packets: bool
     count_bytes: bool
     rules: tuple[Rule, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +133,7 @@ class Stage:
 
     name: str
     body: tuple[Statement, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +141,7 @@ class ApplyTable:
     """A step: look the packet up in a table."""
 
     table: str
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +149,7 @@ class RunStage:
     """A step: run a stage (looked up in Service.stages)."""
 
     stage: str
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +159,7 @@ class Branch:
     condition: Expression
     then: tuple[Step, ...]
     otherwise: tuple[Step, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 Step = ApplyTable | RunStage | Branch
@@ -176,7 +171,7 @@ class Chain:
 
     name: ChainName
     steps: tuple[Step, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +204,7 @@ class Service:
     metas: tuple[Meta, ...]
     configs: tuple[Config, ...]
     tests: tuple[Test, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
     schemas: tuple[TableSchema, ...] = ()
     """The tables as rules see them, in the order of `tables`."""
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pcnc.expression import Expression
 from pcnc.program_words import ChainName, VerdictKind
 from pcnc.rules import Rule
-from pcnc.source import Span
-
-
-def _span() -> Span:
-    return field(compare=False, repr=False)  # type: ignore[no-any-return]
+from pcnc.source import Span, uncompared_span
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +58,7 @@ class TestSend:
     __test__ = False
     chain: ChainName
     packet: PacketTemplate
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,7 @@ class TestExpect:
     __test__ = False
     verdict: VerdictKind
     conditions: tuple[Expression, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ class TestExpectState:
 
     __test__ = False
     condition: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +87,4 @@ class Test:
     __test__ = False
     name: str
     items: tuple[TestRules | TestConfig | TestSend | TestExpect | TestExpectState, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()

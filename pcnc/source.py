@@ -60,3 +60,8 @@ class Span:
 
     def __str__(self) -> str:
         return f"{self.source.path}:{self.line}:{self.column}"
+
+
+def uncompared_span() -> Span:
+    """The default of a node's `span`: given with each node, left out of equality and of what is printed."""
+    return field(compare=False, repr=False)  # type: ignore[no-any-return]  # dataclass takes it for a field

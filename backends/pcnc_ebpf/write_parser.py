@@ -76,11 +76,9 @@ class ParserWriter:
         ]
 
     def _clauses(self, instance: HeaderInstance) -> list[Expression]:
-        clauses = [instance.size, instance.verify, instance.extent, instance.opaque]
+        clauses = [instance.size, instance.verify, instance.extent]
         if any(child.name in self._parsed for child, _ in self._children(instance)):
-            clauses += [condition for _, condition in self._relevant_children(instance)]
-        else:
-            clauses = [instance.size, instance.verify, instance.extent]
+            clauses += [instance.opaque, *(condition for _, condition in self._relevant_children(instance))]
         return [clause for clause in clauses if clause is not None]
 
     def _read_across_headers(self) -> tuple[FieldRef, ...]:

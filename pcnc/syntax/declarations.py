@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from pcnc.source import Span
+from pcnc.source import Span, uncompared_span
 from pcnc.syntax.expressions import Expression, Identifier, Number
 from pcnc.syntax.statements import Block
-
-
-def _span() -> Span:
-    return field(compare=False, repr=False)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +14,7 @@ class TypeName:
     """A type as written: `u16`, `ipv4_addr`, the name of an enum."""
 
     text: str
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +23,7 @@ class FieldDeclaration:
 
     name: Identifier
     type: TypeName
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +32,7 @@ class SizeCase:
 
     value: Expression
     condition: Expression | None
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ class ParentDeclaration:
 
     header: Identifier
     condition: Expression | None
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,7 @@ class ChecksumClause:
     field: Identifier
     covers: tuple[Identifier, ...]
     optional: bool
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +74,7 @@ class HeaderDeclaration:
     extent: Expression | None
     opaque: Expression | None
     checksum: ChecksumClause | None
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ class EitherDeclaration:
 
     name: Identifier
     members: tuple[Identifier, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +92,7 @@ class EnumMember:
 
     name: Identifier
     value: Expression | None
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +102,7 @@ class EnumDeclaration:
     name: Identifier
     type: TypeName
     members: tuple[EnumMember, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +112,7 @@ class ConstDeclaration:
     name: Identifier
     type: TypeName | None
     value: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +122,7 @@ class ConfigDeclaration:
     name: Identifier
     type: TypeName
     value: Expression | None
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +131,7 @@ class MetaDeclaration:
 
     name: Identifier
     type: TypeName
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +140,7 @@ class Column:
 
     value: Expression
     kind: Identifier
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +154,7 @@ class TableDeclaration:
     order: Identifier | None
     size: Number | None
     count: tuple[Identifier, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +163,7 @@ class Parameter:
 
     name: Identifier
     type: TypeName
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +173,7 @@ class ActionDeclaration:
     name: Identifier
     parameters: tuple[Parameter, ...]
     body: Block
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +182,7 @@ class RulesDeclaration:
 
     table: Identifier
     body: Span
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,4 +191,4 @@ class ChainDeclaration:
 
     name: Identifier
     body: Block
-    span: Span = _span()
+    span: Span = uncompared_span()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from pcnc.source import Span
-
-
-def _span() -> Span:
-    return field(compare=False, repr=False)  # type: ignore[no-any-return]
+from pcnc.source import Span, uncompared_span
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +13,7 @@ class Identifier:
     """A name where it is declared or referred to."""
 
     text: str
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +21,7 @@ class Number:
     """`80`, `0x800`, `64k`: an integer without a type of its own (it takes the other operand's)."""
 
     value: int
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +29,7 @@ class DurationLiteral:
     """`5ms`, `30s`: a length of time in nanoseconds."""
 
     nanoseconds: int
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +38,7 @@ class AddressLiteral:
 
     kind: Literal["ipv4", "ipv6", "mac"]
     value: int
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class PrefixLiteral:
     kind: Literal["ipv4", "ipv6"]
     value: int
     length: int
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ class StringLiteral:
     """`"text"`, without its quotes."""
 
     value: str
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,7 @@ class Name:
     """A bare name used as an operand: a header, constant, setting, let, parameter, meta, `true`, `false`."""
 
     text: str
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ class Attribute:
 
     value: Expression
     name: Identifier
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,7 @@ class Call:
 
     function: Expression
     arguments: tuple[Expression, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +91,7 @@ class Index:
 
     value: Expression
     index: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +100,7 @@ class Unary:
 
     operator: Literal["-", "~", "not"]
     operand: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 BinaryOperator = Literal["+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>", "==", "!=", "<", "<=", ">", ">=", "and", "or", "in"]
@@ -117,7 +113,7 @@ class Binary:
     operator: BinaryOperator
     left: Expression
     right: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +122,7 @@ class Range:
 
     low: Expression
     high: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +131,7 @@ class Masked:
 
     value: Expression
     mask: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +139,7 @@ class Tuple:
     """`(tcp, udp)`: a set on the right of `in`."""
 
     items: tuple[Expression, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 Expression = (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from pcnc.source import Span
+from pcnc.source import Span, uncompared_span
 from pcnc.syntax.declarations import (
     ActionDeclaration,
     ChainDeclaration,
@@ -21,17 +21,13 @@ from pcnc.syntax.expressions import Expression, Identifier, StringLiteral
 from pcnc.syntax.statements import Assign, Stage
 
 
-def _span() -> Span:
-    return field(compare=False, repr=False)  # type: ignore[no-any-return]
-
-
 @dataclass(frozen=True, slots=True)
 class KeywordArgument:
     """`src = 10.0.0.1` in a packet's layer."""
 
     name: Identifier
     value: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,7 @@ class PacketLayer:
     name: Identifier
     arguments: tuple[Expression, ...]
     values: tuple[KeywordArgument, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ class Send:
 
     chain: Identifier
     layers: tuple[PacketLayer, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,7 @@ class Expect:
 
     value: Expression
     conditions: tuple[Expression, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class TestDeclaration:
     __test__ = False
     name: StringLiteral
     items: tuple[RulesDeclaration | Assign | Send | Expect, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 Member = (
@@ -92,7 +88,7 @@ class ServiceDeclaration:
 
     name: Identifier
     members: tuple[Member, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 Item = ServiceDeclaration | HeaderDeclaration | EitherDeclaration | EnumDeclaration | ConstDeclaration
@@ -103,4 +99,4 @@ class File:
     """A whole `.pcn` file."""
 
     items: tuple[Item, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from pcnc.source import Span
+from pcnc.source import Span, uncompared_span
 from pcnc.syntax.expressions import Expression, Identifier
-
-
-def _span() -> Span:
-    return field(compare=False, repr=False)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +15,7 @@ class Let:
 
     name: Identifier
     value: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +25,7 @@ class Assign:
     target: Expression
     operator: Literal["", "+", "-", "|", "&", "^"]
     value: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +33,7 @@ class Do:
     """An expression as a statement: a verdict (`drop`), an action (`mark`, `mark(3)`); in a chain also a table or stage."""
 
     expression: Expression
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ class If:
     condition: Expression
     then: Block
     otherwise: Block | None
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ class Stage:
 
     name: Identifier
     body: Block
-    span: Span = _span()
+    span: Span = uncompared_span()
 
 
 Statement = Let | Assign | Do | If | Stage
@@ -67,4 +63,4 @@ class Block:
     """Statements between braces."""
 
     statements: tuple[Statement, ...]
-    span: Span = _span()
+    span: Span = uncompared_span()
