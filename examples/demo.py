@@ -23,15 +23,13 @@ from bench.lab import Lab
 from bench.rig import measure
 from examples.conversation import Client, Server
 from pcnc.checksums import internet_checksum
-from pcnc.cli.compile_service import build_shape, read_service
+from pcnc.cli.compile_service import read_service
+from pcnc.cli.test import kernel_target
 from pcnc.draw_svg import draw_svg_pair
 from pcnc.draw_text import draw_text
-from pcnc.manifest import Variant
 from pcnc.picture import Picture
 from pcnc.rule_reader import read_rules
-from pcnc.shape import Shape
 from pcnc.source import Source
-from pcnc_ebpf.plan import plan_manifest
 from pcnc_runtime.trial import Trial
 
 ROOT = Path(__file__).parent.parent
@@ -175,14 +173,8 @@ def measure_versions(versions: list[Version]) -> dict[str, float]:
 
 def _trial(rules: Mapping[str, tuple[str, ...]]) -> Trial:
     chosen = read_service(str(FIREWALL), None)
-    manifest, _ = plan_manifest(chosen.program, chosen.service, "xdp", [])
-
-    def compile_shape(shape: Shape) -> tuple[Variant, Mapping[str, bytes]]:
-        built = build_shape(chosen, "xdp", shape)
-        return built.variant, built.files
-
-    trial = Trial(manifest, compile_shape)
-    for schema in manifest.schemas:
+    trial = kernel_target(chosen.program, chosen.service, "xdp")
+    for schema in chosen.service.schemas:
         trial.set_rules(schema.name, read_rules(Source("rules", "\n".join(rules.get(schema.name, ()))), schema)[0])
     return trial
 

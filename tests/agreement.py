@@ -13,24 +13,21 @@ import errno
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
-from pathlib import Path
 from typing import Self
 
 import pytest
 
-import pcnc_ebpf
+from pcnc.cli.compile_service import Chosen, build_shape
 from pcnc.interpret import Interpreter, Lookup, Outcome
 from pcnc.manifest import Hook, Variant
 from pcnc.program import Program, Service
 from pcnc.program_words import ChainName
 from pcnc.rules import Rule
 from pcnc.shape import Shape, widest_shape
-from pcnc_ebpf.plan import compile_variant, plan_manifest
-from pcnc_runtime.build import compile_sources
+from pcnc_ebpf.plan import plan_manifest
 from pcnc_runtime.trial import Trial
 from tests.pcn_text import program_of, rules_of
 
-INCLUDE = Path(pcnc_ebpf.__file__).parent / "include"
 IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"
 _TRIALS: tuple[tuple[str, Hook, bool], ...] = (
     ("xdp", "xdp", False),
@@ -133,9 +130,7 @@ def compiler(
 
     @cache
     def compiled(shape: Shape) -> tuple[Variant, Mapping[str, bytes]]:
-        made = compile_variant(program, service, shape, hook, "trial")
-        sources = {path: text for path, text in made.code.items() if path.endswith(".c")}
-        objects = compile_sources(sources, include=INCLUDE)
-        return made.variant, {path.replace(".bpf.c", ".bpf.o"): content for path, content in objects.items()}
+        built = build_shape(Chosen(program, service), hook, shape)
+        return built.variant, built.files
 
     return lambda shape: compiled(widest_shape(service.schemas) if widest else shape)

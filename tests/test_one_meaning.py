@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
-from pathlib import Path
 from random import Random
 
 import pytest
 
-import pcnc_ebpf
 from pcnc.compile import check
 from pcnc.interpret import Interpreter
-from pcnc.manifest import Hook, Variant
-from pcnc.program import Program, Service
+from pcnc.manifest import Hook
 from pcnc.rule_reader import read_rules
 from pcnc.rules import Rule, TableSchema
-from pcnc.shape import Shape, widest_shape
 from pcnc.source import Source
-from pcnc_ebpf.plan import compile_variant, plan_manifest
-from pcnc_runtime.build import compile_sources
+from pcnc_ebpf.plan import plan_manifest
 from pcnc_runtime.trial import Trial
+from tests.agreement import compiler
 from tests.random_packets import random_frame
 from tests.random_programs import ProgramWriter
 
-INCLUDE = Path(pcnc_ebpf.__file__).parent / "include"
 PACKETS = 150
-
-
-def compile_objects(program: Program, service: Service, hook: Hook, shape: Shape) -> tuple[Variant, Mapping[str, bytes]]:
-    """The service compiled for a shape, with its objects by path."""
-    compiled = compile_variant(program, service, shape, hook, "trial")
-    sources = {path: text for path, text in compiled.code.items() if path.endswith(".c")}
-    objects = compile_sources(sources, include=INCLUDE)
-    return compiled.variant, {path.replace(".bpf.c", ".bpf.o"): made for path, made in objects.items()}
 
 
 def random_rules(writer: ProgramWriter, schema: TableSchema, random: Random) -> list[Rule]:
@@ -57,10 +43,7 @@ def test_random_programs(seed: int, hook: Hook, pruned: bool) -> None:
     manifest, _ = plan_manifest(program, service, hook, [])
     interpreter = Interpreter(program, service, rules)
 
-    def compile_shape(shape: Shape) -> tuple[Variant, Mapping[str, bytes]]:
-        return compile_objects(program, service, hook, shape if pruned else widest_shape(service.schemas))
-
-    with Trial(manifest, compile_shape) as trial:
+    with Trial(manifest, compiler(program, service, hook, widest=not pruned)) as trial:
         for table, held in rules.items():
             trial.set_rules(table, held)
         tried = 0

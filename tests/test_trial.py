@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 
 from pcnc.interpret import Interpreter
-from pcnc.manifest import Hook, Variant
-from pcnc.shape import Shape
+from pcnc.manifest import Hook
 from pcnc_ebpf.plan import plan_manifest
 from pcnc_runtime.trial import Trial
+from tests.agreement import compiler
 from tests.pcn_text import frame_of
 from tests.pipelines import compile_text
-from tests.test_one_meaning import compile_objects
 
 pytestmark = [pytest.mark.kernel, pytest.mark.parametrize("hook", ["xdp", "tc"])]
 
@@ -48,10 +45,7 @@ def agree(text: str, hook: Hook, frames: list[bytes]) -> None:
     manifest, _ = plan_manifest(program, service, hook, [])
     interpreter = Interpreter(program, service, {})
 
-    def compile_shape(shape: Shape) -> tuple[Variant, Mapping[str, bytes]]:
-        return compile_objects(program, service, hook, shape)
-
-    with Trial(manifest, compile_shape) as trial:
+    with Trial(manifest, compiler(program, service, hook)) as trial:
         for frame in frames:
             meant, actual = interpreter.run("ingress", frame), trial.run("ingress", frame)
             assert (actual.verdict, actual.reason) == (meant.verdict, meant.reason)

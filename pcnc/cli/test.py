@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +22,7 @@ from pcnc.shape import Shape
 from pcnc_runtime.errors import RuntimeProblem
 
 if TYPE_CHECKING:
-    from pcnc.run_tests import Target
+    from pcnc_runtime.trial import Trial
 
 INTERPRETER = "interpreter"
 SHORTEST_TRIAL = 14
@@ -107,7 +106,7 @@ def _told(problem: Diagnostic) -> tuple[str, str, int]:
 # ---- the kernel
 
 
-def kernel_target(program: Program, service: Service, hook: Hook) -> AbstractContextManager[Target]:
+def kernel_target(program: Program, service: Service, hook: Hook) -> Trial:
     """The compiled programs of a service, loaded to be tried and attached nowhere. RuntimeProblem."""
     from pcnc_ebpf.plan import plan_manifest
     from pcnc_runtime.trial import Trial
