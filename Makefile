@@ -15,6 +15,7 @@ CHECK_NEEDS := python3:python3 ensurepip:python3-venv
 RUN_NEEDS   := $(CHECK_NEEDS) clang:clang-19 /usr/include/linux/bpf.h:linux-libc-dev libbpf.so.1:libbpf1 ip:iproute2 ethtool:ethtool
 TEST_NEEDS  := $(RUN_NEEDS) /usr/include/bpf/bpf_helpers.h:libbpf-dev ping:iputils-ping tcpdump:tcpdump iperf3:iperf3 strace:strace setpriv:util-linux bpftool:bpftool
 BENCH_NEEDS := $(RUN_NEEDS) /usr/include/bpf/bpf_helpers.h:libbpf-dev
+SOAK_NEEDS  := $(BENCH_NEEDS) iperf3:iperf3 strace:strace bpftool:bpftool
 
 # Installs those of $(1) that are missing. Any clang is good enough; where there is none, Debian's newest is taken.
 define install_missing
@@ -77,6 +78,10 @@ check: check-needs $(STAMP) ## lint, formatting, types and import directions
 bench: bench-needs $(STAMP) bpffs ## measure, beside the same written by hand (as root)
 	@$(BIN)/python -m bench
 
+.PHONY: soak
+soak: soak-needs $(STAMP) bpffs ## run what swaps promise in full numbers, beside the bounds (as root)
+	@$(BIN)/python -m soak
+
 .PHONY: clean
 clean: ## remove what the other targets made
 	@rm -rf .venv build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -89,7 +94,7 @@ $(STAMP): pyproject.toml | check-needs
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[test,check]'
 	touch $@
 
-.PHONY: check-needs run-needs test-needs bench-needs
+.PHONY: check-needs run-needs test-needs bench-needs soak-needs
 check-needs:
 	@$(call install_missing,$(CHECK_NEEDS))
 run-needs:
@@ -98,6 +103,8 @@ test-needs:
 	@$(call install_missing,$(TEST_NEEDS))
 bench-needs:
 	@$(call install_missing,$(BENCH_NEEDS))
+soak-needs:
+	@$(call install_missing,$(SOAK_NEEDS))
 
 # Pins live in bpffs, which systemd mounts and a container or a chroot does not. Where it may not be mounted, those who need it say so.
 .PHONY: bpffs
