@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from pcnc.blocks import Block
 from pcnc.graph import Pipeline
+from pcnc.line_directives import line_directive, with_directive_on_each_line
 from pcnc.manifest import Hook
+from pcnc.program import Chain
 from pcnc_ebpf.frame import Frame, make_frame
 from pcnc_ebpf.names import function_name
 from pcnc_ebpf.reasons import reasons_of
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EmittedBlock:
-    """One micro-block: its slot in the generation's PROG_ARRAY, the name of its program, and its C."""
+    """One micro-block: its slot in the generation's PROG_ARRAY, the name of its program, and its C, line directives included."""
 
     name: str
     slot: int
@@ -54,15 +56,16 @@ def emit(pipeline: Pipeline, hook: Hook) -> EmittedChain:
     emitted = []
     for index, block in enumerate(programs):
         template, view = views.view(block)
-        code = _environment().get_template(template).render(view)
+        code = with_directive_on_each_line(_environment().get_template(template).render(view))
         name = "end" if block.name == "next" else block.name
         emitted.append(EmittedBlock(name, index, function_name(name), code, block))
     return EmittedChain(pipeline, hook, tuple(emitted), frame, reasons)
 
 
-def render_entry(service: str, chain: str, hook: Hook) -> str:
+def render_entry(service: str, chain: Chain, hook: Hook) -> str:
     """The C of the program that is attached to devices, and jumps to the live generation's first block."""
-    return _environment().get_template("entry.c.j2").render(service=service, chain=chain, hook=hook)
+    view = {"service": service, "chain": chain.name, "hook": hook, "place": line_directive(chain.span)}
+    return with_directive_on_each_line(_environment().get_template("entry.c.j2").render(view))
 
 
 @cache

@@ -13,6 +13,7 @@ from pcnc.blocks import Block, BranchBlock, ParseBlock, StageBlock, TableBlock, 
 from pcnc.checksums import covering
 from pcnc.expression import FieldRef
 from pcnc.graph import Pipeline
+from pcnc.line_directives import file_name, without_directives
 from pcnc.lower import lower
 from pcnc.manifest import (
     FORMAT,
@@ -55,7 +56,7 @@ INCLUDE = "include/pcnc_block.h"
 
 @dataclass(frozen=True, slots=True)
 class CompiledVariant:
-    """A variant and the C of its blocks by path."""
+    """A variant and the C of its blocks by path, line directives included."""
 
     variant: Variant
     code: Mapping[str, str]
@@ -218,7 +219,7 @@ def plan_table(block: TableBlock, pipeline: Pipeline) -> TablePlan:
 def plan_manifest(
     program: Program, service: Service, hook: Hook, variants: list[CompiledVariant]
 ) -> tuple[Manifest, dict[str, str]]:
-    """The manifest of a service with these variants, and every C file by path. Objects and hashes come when it is built."""
+    """The manifest of a service with these variants, and every C file by path, as it is compiled. Objects come when it is built."""
     configs = sorted(service.configs, key=lambda config: -storage(config.type.bits))
     layout = lay_out([(config.name, storage(config.type.bits)) for config in configs])
     code = {INCLUDE: block_header()}
@@ -226,7 +227,7 @@ def plan_manifest(
     for chain in service.chains:
         path = f"entry_{chain.name}"
         at = hook_of(chain.name, hook)
-        code[f"{path}.bpf.c"] = render_entry(service.name, chain.name, at)
+        code[f"{path}.bpf.c"] = render_entry(service.name, chain, at)
         entries.append(EntryPlan(chain.name, at, f"{path}.bpf.c", f"{path}.bpf.o"))
     for variant in variants:
         code.update(variant.code)
@@ -234,7 +235,7 @@ def plan_manifest(
         format=FORMAT,
         pcnc=pcnc.__version__,
         service=service.name,
-        source=program.source.path.replace("\\", "/").rsplit("/", 1)[-1],
+        source=file_name(program.source.path),
         source_hash=sha256(program.source.text.encode()).hexdigest(),
         hook=hook,
         tables=tuple(_table_entry(service, schema) for schema in service.schemas),
@@ -251,7 +252,7 @@ def plan_manifest(
         entries=tuple(entries),
         variants=tuple(variant.variant for variant in variants),
         needs=_needs(entries, [variant.variant for variant in variants]),
-        hashes=tuple((path, sha256(text.encode()).hexdigest()) for path, text in sorted(code.items())),
+        hashes=tuple((path, sha256(without_directives(text).encode()).hexdigest()) for path, text in sorted(code.items())),
     )
     return manifest, code
 

@@ -6,6 +6,8 @@ from typing import Any, assert_never
 
 from pcnc.blocks import Block, BranchBlock, ParseBlock, StageBlock, TableBlock, VerdictBlock, block_needs, verdicts_of
 from pcnc.graph import Pipeline
+from pcnc.line_directives import file_name, line_directive
+from pcnc.source import Span
 from pcnc_ebpf.frame import Frame
 from pcnc_ebpf.layout import (
     Layout,
@@ -46,7 +48,7 @@ class BlockView:
         shared = self._shared(block)
         match block:
             case ParseBlock():
-                lines = ParserWriter(self._pipeline, self._frame, self._hook).write()
+                lines = ParserWriter(self._pipeline, self._frame, self._hook, self._place(block)).write()
                 return "parser.c.j2", {**shared, "body": lines, **self._going_on(block, "next", labelled=False)}
             case StageBlock():
                 return "stage.c.j2", {**shared, **self._stage(block)}
@@ -67,13 +69,13 @@ class BlockView:
         members = self._frame.layout.members
         targets = [edge.target for edge in self._pipeline.edges if edge.origin == block.name and edge.target in self._slots]
         config = lay_out(sorted(((c.name, storage(c.type.bits)) for c in service.configs), key=lambda pair: -pair[1]))
-        path = self._pipeline.service.span.source.path.replace("\\", "/").rsplit("/", 1)[-1]
         return {
             "service": service.name,
             "chain": self._pipeline.chain,
             "name": block.name,
             "summary": summarise(block, self._pipeline),
-            "source": path,
+            "source": file_name(service.span.source.path),
+            "place": line_directive(self._place(block)),
             "hook": self._hook,
             "section": self._hook,
             "function": function_name(block.name if not isinstance(block, VerdictBlock) else "end"),
@@ -85,6 +87,18 @@ class BlockView:
             "config_members": [member.declaration for member in config.members] if needs.configs else [],
             "end_internal": end(INTERNAL),
         }
+
+    def _place(self, block: Block) -> Span:
+        """The line that what belongs to no other line comes from: the declaration of the table, stage or chain."""
+        match block:
+            case TableBlock(table=table):
+                return table.span
+            case StageBlock(span=span) | BranchBlock(span=span):
+                return span
+            case ParseBlock() | VerdictBlock():
+                return next(chain for chain in self._pipeline.service.chains if chain.name == self._pipeline.chain).span
+            case _:
+                assert_never(block)
 
     def _going_on(self, block: Block, label: str, labelled: bool, reached: bool = True) -> View:
         return {"reaches_next": reached, "labels_next": labelled, "go_on": self._jump(block, label) if reached else []}
@@ -145,7 +159,7 @@ class BlockView:
             "classifier": classifier,
             "matched": source_comment(table.span)[3:-3],
             "actions": actions,
-            "default": default,
+            "default": [line_directive(table.default.span), *default],
             "arguments": self._arguments(block),
             "columns": self._columns(block),
             "groups": self._groups(block, writer),
@@ -166,7 +180,13 @@ class BlockView:
 
     def _columns(self, block: TableBlock) -> list[View]:
         return [
-            {"member": member_name(column), "type": c_type(column.type.bits), "kind": column.kind} for column in live_columns(block)
+            {
+                "member": member_name(column),
+                "type": c_type(column.type.bits),
+                "kind": column.kind,
+                "place": line_directive(column.value.span),
+            }
+            for column in live_columns(block)
         ]
 
     def _groups(self, block: TableBlock, writer: StatementWriter) -> list[View]:
@@ -180,8 +200,12 @@ class BlockView:
                 "presence": bare(writer.presence(headers)) if headers else "",
                 "bits": f"{sum(1 << position for position in positions):#x}",
                 "lines": [
-                    f"search.{member_name(columns[position])} = {writer.expressions.write(columns[position].value)};"
-                    for position in positions
+                    line
+                    for column in (columns[position] for position in positions)
+                    for line in (
+                        line_directive(column.value.span),
+                        f"search.{member_name(column)} = {writer.expressions.write(column.value)};",
+                    )
                 ],
             }
             for headers, positions in groups.items()
@@ -207,7 +231,7 @@ class BlockView:
                 fill = [f"pcnc_write_pair(&key->present, 1, {value});"] if _is_pair(layout) else ["key->present = 1;", *fill]
                 if column.headers:
                     fill = [f"if ({bare(writer.presence(column.headers))}) {{", *(f"\t{line}" for line in fill), "}"]
-            lines += fill
+            lines += [line_directive(column.value.span), *fill]
         return lines
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pcnc.expression import Compare, Constant, Expression, FieldRead, FieldRef, Membership
 from pcnc.expression_walk import fields_read
 from pcnc.graph import Pipeline
+from pcnc.line_directives import line_directive
 from pcnc.parse_graph import HeaderInstance, Headers
 from pcnc.rules import Interval, MaskedValue
+from pcnc.source import Span
 from pcnc_ebpf.frame import Frame
 from pcnc_ebpf.layout import c_type, identifier
 from pcnc_ebpf.names import offset_member, present_bit
+from pcnc_ebpf.wanted_headers import wanted_at
 from pcnc_ebpf.write_expression import ExpressionWriter, bare
 from pcnc_ebpf.write_fields import read_field
 from pcnc_ebpf.write_statements import MALFORMED, end, source_comment
@@ -35,9 +38,11 @@ def parsed_headers(headers: Headers, wanted: frozenset[str]) -> tuple[str, ...]:
 
 
 class ParserWriter:
-    """Writes the body of the parser of one pipeline."""
+    """Writes the body of the parser of one pipeline; `place` is the line of what belongs to no header."""
 
-    def __init__(self, pipeline: Pipeline, frame: Frame, hook: str) -> None:
+    def __init__(self, pipeline: Pipeline, frame: Frame, hook: str, place: Span) -> None:
+        self._place = place
+        self._wanted = wanted_at(pipeline)
         self._headers = pipeline.headers
         self._frame = frame
         self._hook = hook
@@ -56,7 +61,8 @@ class ParserWriter:
             lines += metas[start : start + METAS_AT_ONCE]
         for name in self._parsed:
             lines += ["", *self._header(self._headers.instance(name))]
-        lines += ["", "done:"] if self._leaves_early() else [""]
+        lines += ["", line_directive(self._place)]
+        lines += ["done:"] if self._leaves_early() else []
         if self._frame.bits:
             lines.append("frame->present = present;")
         return lines
@@ -106,6 +112,7 @@ class ParserWriter:
         root = instance.name == ROOT
         leave = end(MALFORMED) if root else "goto done;"
         lines = [source_comment(instance.span)] if not root else ["/* every frame begins with Ethernet */"]
+        lines += [line_directive(self._place_of(instance))]
         lines += ["{"] if root else [f"{identifier(instance.name)}: {{"]
         body = self._locate(instance, leave)
         expressions = ExpressionWriter(_variable, lambda names: "1", {})
@@ -142,6 +149,12 @@ class ParserWriter:
         if self._leaves_early() and not (body and body[-1].startswith("goto ")) and instance.name != self._parsed[-1]:
             body.append("goto done;")
         return [*lines, *("\t" + line for line in body), "}"]
+
+    def _place_of(self, instance: HeaderInstance) -> Span:
+        """The declaration where the user wrote it; of the prelude's headers the line that wants it."""
+        if instance.span.source is self._place.source:
+            return instance.span
+        return self._wanted.get(instance.name, self._place)
 
     def _may_lie_beside(self, instance: HeaderInstance) -> bool:
         return self._hook == "tc" and instance.name == "vlan"

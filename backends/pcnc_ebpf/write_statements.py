@@ -10,6 +10,7 @@ from pcnc.checksums import IPV4, CoveringSum, covering
 from pcnc.expression import Expression, FieldRef, LocalRead
 from pcnc.expression_walk import walk
 from pcnc.graph import Pipeline
+from pcnc.line_directives import file_name, line_directive, quoted_line
 from pcnc.program import Action, AssignField, AssignMeta, CallAction, If, Let, Statement, Verdict
 from pcnc.source import Span
 from pcnc_ebpf.frame import Frame
@@ -31,9 +32,12 @@ def end(reason: str) -> str:
 
 def source_comment(span: Span) -> str:
     """`firewall.pcn:12: ipv4.ttl -= 1`, the line that the C below comes from."""
-    line = span.source.line_text(span.line).strip().replace("*/", "* /").replace("/*", "/ *")
-    name = span.source.path.replace("\\", "/").rsplit("/", 1)[-1]
-    return f"/* {name}:{span.line}: {line} */"
+    return f"/* {file_name(span.source.path)}:{span.line}: {quoted_line(span)} */"
+
+
+def from_line(span: Span) -> list[str]:
+    """Says, to people and to the compiler, which line the C below comes from."""
+    return [source_comment(span), line_directive(span)]
 
 
 class StatementWriter:
@@ -71,23 +75,23 @@ class StatementWriter:
                     if self._is_read(name, body[index + 1 :]):
                         written = self.expressions.write(value)
                         self._locals = {**self._locals, name: self._names.take(name)}
-                        lines += [source_comment(span), f"const {c_type(value.type.bits)} {self._locals[name]} = {written};"]
+                        lines += [*from_line(span), f"const {c_type(value.type.bits)} {self._locals[name]} = {written};"]
                 case AssignMeta(name=name, value=value, span=span):
-                    lines += [source_comment(span), f"frame->meta_{name} = {self.expressions.write(value)};"]
+                    lines += [*from_line(span), f"frame->meta_{name} = {self.expressions.write(value)};"]
                 case AssignField():
                     lines += self._assign(statement)
                 case If(condition=condition, then=then, otherwise=otherwise, span=span):
-                    lines += [source_comment(span), f"if ({self.expressions.condition(condition)}) {{"]
-                    lines += self._nested(then)
+                    lines += [*from_line(span), f"if ({self.expressions.condition(condition)}) {{"]
+                    lines += [*self._nested(then), line_directive(span)]
                     if otherwise:
-                        lines += ["} else {", *self._nested(otherwise)]
+                        lines += ["} else {", *self._nested(otherwise), line_directive(span)]
                     lines.append("}")
-                case Verdict(kind=kind):
-                    lines.append(self._verdict(kind))
-                case CallAction(action=name, arguments=arguments):
+                case Verdict(kind=kind, span=span):
+                    lines += [line_directive(span), self._verdict(kind)]
+                case CallAction(action=name, arguments=arguments, span=span):
                     action = self._pipeline.service.action(name)
                     values = [self.expressions.write(argument) for argument in arguments]
-                    lines += self.call(action, values)
+                    lines += [line_directive(span), *self.call(action, values)]
                 case _:
                     assert_never(statement)
             if self._ends(statement):
@@ -113,14 +117,14 @@ class StatementWriter:
             for parameter in action.parameters
             if self._is_read(parameter.name, action.body)
         }
-        lines = [source_comment(action.span), "{"]
+        lines = [*from_line(action.span), "{"]
         for parameter, value in zip(action.parameters, values, strict=True):
             if parameter.name in inner:
                 lines.append(f"\tconst {c_type(parameter.type.bits)} {inner[parameter.name]} = {value};")
         self._locals = dict(inner)
         lines += ["\t" + line for line in self.write(action.body)]
         self._locals = outer
-        return [*lines, "}"]
+        return [*lines, line_directive(action.span), "}"]
 
     def _verdict(self, kind: str) -> str:
         if kind == "next":
@@ -156,7 +160,7 @@ class StatementWriter:
         members = self._pipeline.headers.members(statement.field.header)
         width = c_type(statement.value.type.bits)
         value = self._names.take("value")
-        lines = [source_comment(statement.span), "{", f"\tconst {width} {value} = {self.expressions.write(statement.value)};"]
+        lines = [*from_line(statement.span), "{", f"\tconst {width} {value} = {self.expressions.write(statement.value)};"]
         for index, member in enumerate(members):
             inner = self._assign_member(FieldRef(member, statement.field.name), value)
             if len(members) == 1:

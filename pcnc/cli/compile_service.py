@@ -96,6 +96,7 @@ def recompile(record: SourceRecord, shape: Shape) -> BuiltVariant:
 
 def build_shape(chosen: Chosen, hook: Hook, shape: Shape) -> BuiltVariant:
     """Compiles a service for one shape of its rules. CompileError; RuntimeProblem `no-clang`, `clang-refused`."""
+    from pcnc.line_directives import without_directives
     from pcnc_ebpf.plan import INCLUDE, block_header, compile_variant
     from pcnc_runtime.bundle import compile_objects
     from pcnc_runtime.changes import BuiltVariant
@@ -103,6 +104,6 @@ def build_shape(chosen: Chosen, hook: Hook, shape: Shape) -> BuiltVariant:
     name = f"shape_{sha256(shape.key.encode()).hexdigest()[:12]}"
     compiled = compile_variant(chosen.program, chosen.service, shape, hook, name)
     objects = compile_objects(compiled.code, {INCLUDE: block_header()})
-    files = {path: text.encode() for path, text in compiled.code.items()}
+    files = {path: without_directives(text).encode() for path, text in compiled.code.items()}
     plans = [block for chain in compiled.variant.chains for block in chain.blocks]
     return BuiltVariant(compiled.variant, {**files, **{plan.object: objects[plan.code] for plan in plans}})

@@ -10,13 +10,14 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+from pcnc.line_directives import quoted_sources
 from pcnc_runtime.errors import RuntimeProblem
 
 _NAMES = ("clang", *(f"clang-{version}" for version in range(19, 13, -1)))
@@ -109,7 +110,10 @@ def _compile_all(clang: Clang, sources: Sequence[tuple[str, str]], include: Path
 def _compile(clang: Clang, source: tuple[str, str], include: Path | None) -> bytes:
     name, text = source
     try:
-        done = subprocess.run(_command(clang, include), input=text.encode(), capture_output=True, timeout=_TIMEOUT, check=False)
+        with _folder_with(quoted_sources(text)) as folder:
+            done = subprocess.run(
+                _command(clang, include), cwd=folder, input=text.encode(), capture_output=True, timeout=_TIMEOUT, check=False
+            )
     except OSError as error:
         raise RuntimeProblem("no-clang", f"`{clang.path}` does not run: {error}") from None
     except subprocess.TimeoutExpired:
@@ -124,9 +128,25 @@ def _compile(clang: Clang, source: tuple[str, str], include: Path | None) -> byt
     return done.stdout
 
 
+@contextmanager
+def _folder_with(sources: Mapping[str, str]) -> Iterator[str]:
+    """A folder for clang to run in, which looks there for the source lines that it quotes, and must find no others."""
+    with tempfile.TemporaryDirectory(prefix="pcnc-") as folder:
+        for name, text in sources.items():
+            with suppress(OSError):  # a name that no file can have: its lines are not quoted
+                (Path(folder) / name).write_text(text)
+        yield folder
+
+
 def _command(clang: Clang, include: Path | None) -> tuple[str, ...]:
+    include = include.absolute() if include is not None else None
     given = ("-I", str(include), f"-ffile-prefix-map={include}=include") if include is not None else ()
-    return (clang.path, *_FLAGS, *given, *(word for folder in _system_includes() for word in ("-idirafter", folder)))
+    return (
+        os.path.abspath(clang.path),
+        *_FLAGS,
+        *given,
+        *(word for folder in _system_includes() for word in ("-idirafter", folder)),
+    )
 
 
 @cache

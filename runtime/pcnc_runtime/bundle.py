@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
+from pcnc.line_directives import without_directives
 from pcnc.manifest import BlockPlan, EntryPlan, Manifest, ManifestError, manifest_from_json, to_json
 from pcnc_runtime.check_manifest import check_manifest
 from pcnc_runtime.errors import RuntimeProblem
@@ -36,11 +37,12 @@ class Bundle:
 def build_bundle(manifest: Manifest, code: Mapping[str, str]) -> Bundle:
     """Compiles every C file that the plans name. Same input, same bytes.
 
-    `code` is every file of text by path, headers included. RuntimeProblem `no-clang`, `clang-refused`.
+    `code` is every file of text by path, headers included, with its line directives; those go into the objects, and not into the
+    files. RuntimeProblem `no-clang`, `clang-refused`.
     """
     programs = list(planned_programs(manifest))
     objects = compile_objects({program.code: code[program.code] for program in programs}, code)
-    files = {path: text.encode() for path, text in code.items()}
+    files = {path: without_directives(text).encode() for path, text in code.items()}
     files.update((program.object, objects[program.code]) for program in programs)
     hashes = tuple((path, _hash(content)) for path, content in sorted(files.items()))
     return Bundle(replace(manifest, hashes=hashes), dict(sorted(files.items())))
@@ -60,7 +62,7 @@ def compile_objects(sources: Mapping[str, str], code: Mapping[str, str]) -> dict
 
 def _with_headers(text: str, headers: Mapping[str, tuple[str, str]]) -> str:
     """The C with its headers in the places where it includes them, so that clang needs nothing but this text."""
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n")
     for number, line in enumerate(lines):
         name = line.removeprefix('#include "').removesuffix('"')
         if name != line and name in headers:

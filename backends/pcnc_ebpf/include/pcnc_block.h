@@ -17,7 +17,8 @@ typedef unsigned __int128 u128 __attribute__((aligned(8)));
 
 #define SEC(name) __attribute__((section(name), used))
 #define UNUSED __attribute__((unused))
-#define INLINE static inline __attribute__((always_inline))
+/* Without debug information an inlined function counts as the line that calls it, which is a line of PCN. */
+#define INLINE static inline __attribute__((always_inline, nodebug))
 #define __uint(name, value) int(*name)[value]
 #define __type(name, value) typeof(value) *name
 
