@@ -15,8 +15,9 @@ from bench.lab import Lab
 from pcnc.cli.compile_service import recompile
 from pcnc.manifest import Hook
 from pcnc.program_words import ChainName
+from pcnc.rule_edits import AddRule, DeleteRule
 from pcnc_runtime.attach import xdp_attachment
-from pcnc_runtime.changes import AddRule, Change, DeleteRule
+from pcnc_runtime.changes import Change
 from pcnc_runtime.operations import change_rules, describe, swap
 from pcnc_runtime.pins import open_map
 from pcnc_runtime.programs import open_program_by_id

@@ -10,8 +10,8 @@ import pytest
 
 from bench.lab import Lab
 from pcnc.cli.compile_service import recompile
+from pcnc.rule_edits import AddRule, DeleteRule, Edit
 from pcnc.rules import MaskedValue, Rule
-from pcnc_runtime.changes import AddRule, DeleteRule, Edit
 from pcnc_runtime.operations import change_rules, describe, statistics, swap
 from tests.live_hosts import BAD, BAD6, GOOD, GOOD6, HOOKS, SERVER, SERVER6, Hosts, Place, Talker, iperf3, on, told_by
 from tests.live_service import chain, compiled, prefix, reason, with_rules

@@ -13,10 +13,10 @@ import pytest
 from bench.lab import Lab, Namespace
 from pcnc.cli.compile_service import recompile
 from pcnc.manifest import Hook
+from pcnc.rule_edits import AddRule, DeleteRule, Edit
 from pcnc.rules import MaskedValue, Rule
 from pcnc_runtime.attach import XdpMode, xdp_attachment
 from pcnc_runtime.build import compile_source
-from pcnc_runtime.changes import AddRule, DeleteRule, Edit
 from pcnc_runtime.objects import ObjectFile
 from pcnc_runtime.operations import change_rules, describe
 from pcnc_runtime.pins import bpffs, pin, unlink

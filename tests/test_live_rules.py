@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcnc.rule_edits import AddRule, DeleteRule, Edit, ReplaceRules
 from pcnc.rules import ActionSchema, ColumnSchema, Interval, MaskedValue, Parameter, Rule, TableSchema
 from pcnc.types import unsigned
-from pcnc_runtime.changes import AddRule, DeleteRule, Edit, ReplaceRules
+from pcnc_runtime.edit_rules import edit_rules
 from pcnc_runtime.errors import RuntimeProblem
-from pcnc_runtime.live_rules import LiveRule, compare, edit_rules, rules_of_file, shadowed
+from pcnc_runtime.live_rules import LiveRule, compare, rules_of_file, shadowed
 from pcnc_runtime.merge_rules import merge_rules, misfits_of
 
 PORT = unsigned(16)

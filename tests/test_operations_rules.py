@@ -11,11 +11,13 @@ from bench.lab import Lab
 from pcnc.cli.compile_service import recompile
 from pcnc.shape import Shape
 from pcnc_runtime.changes import BuiltVariant, SourceRecord
-from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.errors import RefusedEdits, RuntimeProblem
 from pcnc_runtime.kernel_maps import KernelMap
 from pcnc_runtime.operations import (
     AddRule,
     DeleteRule,
+    Edit,
+    FlushTable,
     ReplaceRules,
     change_rules,
     describe,
@@ -115,6 +117,47 @@ def test_one_bad_edit_undoes_all(wire: Wire) -> None:
         assert wire.passes(udp("10.0.0.1"))
         after = describe(name)
         assert (after.generation, after.tables[0].rules) == (before.generation, ())
+
+
+def test_all_bad_edits_of_all_tables_are_told_in_their_order(wire: Wire) -> None:
+    with loaded(wire, FIREWALL) as name:
+        edits: list[Edit] = [
+            DeleteRule("destinations", id=9),
+            AddRule("sources", prefix("10.0.0.0/8")),
+            AddRule("surces", prefix("10.0.0.0/8")),
+            AddRule("sources", prefix("10.0.0.0/8", "next")),
+        ]
+        with pytest.raises(RefusedEdits) as caught:
+            change_rules(name, edits)
+        assert [each.problem.name for each in caught.value.refused] == ["no-such-rule", "no-such-table", "rule-exists"]
+        assert [each.edit for each in caught.value.refused] == [edits[0], edits[2], edits[3]]
+
+
+def test_where_nothing_changes_no_generation_is_made(wire: Wire) -> None:
+    with loaded(wire, FIREWALL) as name:
+        change_rules(name, [AddRule("sources", prefix("10.0.0.0/8"))], recompile=recompile)
+        same: list[list[Edit]] = [
+            [],
+            [ReplaceRules("sources", (prefix("10.0.0.0/8"),))],
+            [AddRule("destinations", prefix("10.0.0.0/8")), FlushTable("destinations")],
+        ]
+        for edits in same:
+            change = change_rules(name, edits, recompile=recompile)
+            assert (change.changed, change.generation, change.previous, change.programs) == (False, 2, 1, 0)
+        assert place_of(name).pinned_generations() == (1, 2)
+        assert change_rules(name, [AddRule("destinations", prefix("10.0.0.0/8"))]).rules[0].added == (1,)
+
+
+def test_an_edit_that_changes_nothing_mends_what_is_not_in_order(wire: Wire) -> None:
+    with loaded(wire, FIREWALL) as name:
+        same: list[Edit] = [AddRule("sources", prefix("10.0.0.0/8")), FlushTable("sources")]
+        with open_map(place_of(name).pins / "entry_ingress") as entry:
+            entry.delete(0)
+        assert change_rules(name, same).changed
+        assert wire.passes(udp())
+        change_rules(name, [AddRule("sources", prefix("11.0.0.0/8"))], recompile=no_clang)
+        assert not change_rules(name, [], recompile=None).changed
+        assert change_rules(name, [], recompile=recompile).compiled, "better code can be had"
 
 
 def test_a_dry_run_says_what_would_be_and_does_nothing(wire: Wire) -> None:

@@ -15,9 +15,9 @@ from pcnc.cli.progress import working
 from pcnc.cli.read_source import read_rule_file
 from pcnc.cli.report import guarded, tell
 from pcnc.diagnostics import CompileError, Diagnostic, Severity
+from pcnc.rule_edits import AddRule, DeleteRule, Edit, FlushTable, ReplaceRules
 from pcnc.rules import Rule, TableSchema
 from pcnc.source import Source
-from pcnc_runtime.changes import AddRule, DeleteRule, Edit, ReplaceRules
 from pcnc_runtime.errors import RuntimeProblem
 
 _ID = re.compile(r"[0-9]+\Z")
@@ -79,12 +79,13 @@ def delete(
         raise typer.BadParameter("give ids, matches, or --all" if not everything else "--all goes alone")
     with told_if_interrupted(name):
         schema = find_schema(name, table)
+        edits: list[Edit]
         if everything:
-            edits = _deletions_of_all(name, table)
+            edits = [FlushTable(table)]
         else:
             edits = [_deletion(text, schema) for text in rules or ()]
             if file is not None:
-                edits += [DeleteRule(table, match=rule.matches) for rule in read_all(None, file, schema)]
+                edits += [DeleteRule(table, match=rule.matches, span=rule.span) for rule in read_all(None, file, schema)]
         change(name, edits, dry_run, as_json)
 
 
@@ -159,14 +160,6 @@ def read_all(rules: Sequence[str] | None, file: str | None, schema: TableSchema)
         raise CompileError(tuple(problems))
     tell(problems)
     return found
-
-
-def _deletions_of_all(name: str, table: str) -> list[DeleteRule]:
-    from pcnc_runtime.operations import read_table
-
-    # Of a rule that the file has as well, the operator's goes first and the file's then.
-    twice = {"file": 1, "operator": 1, "both": 2}
-    return [DeleteRule(table, id=rule.id) for rule in read_table(name, table).rules for _ in range(twice[rule.origin])]
 
 
 def _deletion(text: str, schema: TableSchema) -> DeleteRule:

@@ -21,6 +21,11 @@ def told_if_interrupted(name: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Interrupted(_after_interrupt(name, began)) from None
+    except RuntimeError as error:
+        # Python 3.11 wraps what interrupts the making of a class while a module is imported.
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        raise Interrupted(_after_interrupt(name, began)) from None
 
 
 def report_change(change: Change, as_json: bool) -> None:
@@ -48,6 +53,9 @@ def _after_interrupt(name: str, began: float) -> str:
 
 def tell_change(change: Change) -> None:
     """Prints what a change did."""
+    if not change.changed:
+        print(f"{change.name}: nothing to change; generation {change.generation} stays in force")
+        return
     if change.dry_run:
         print(f"{change.name}: this can be done; nothing was changed")
     else:
@@ -128,6 +136,7 @@ def change_to_json(change: Change) -> dict[str, Any]:
         "warnings": list(change.warnings),
         "notes": list(change.notes),
         "dry_run": change.dry_run,
+        "changed": change.changed,
     }
 
 

@@ -19,13 +19,16 @@ from typing import Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
-from pcnc.diagnostics import CompileError, Diagnostic
-from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
+from pcnc.diagnostics import CompileError, Diagnostic, Note
+from pcnc_runtime.errors import RefusedEdits, RuntimeProblem, problem_from_errno
 
 PROBLEM, INTERRUPTED = 1, 130
 
 MOST_LOG_LINES = 30
 """Of what a compiler or the verifier said, people are shown the last lines, which tell the reason."""
+
+MOST_EDITS = 20
+"""Of refused edits of rules people are shown the first."""
 
 _OF_THE_MACHINE = ("/sys/", "/run/", "/proc/")
 """Where files lie that nobody named on the command line."""
@@ -123,6 +126,8 @@ def report_exception(error: Exception, as_json: bool) -> None:
     match error:
         case CompileError():
             report_diagnostics(error.diagnostics, as_json)
+        case RefusedEdits():
+            report_refused_edits(error, as_json)
         case RuntimeProblem():
             report_problem(error, as_json)
         case OSError():
@@ -144,6 +149,33 @@ def report_diagnostics(diagnostics: tuple[Diagnostic, ...], as_json: bool) -> No
     else:
         tell(diagnostics)
         print(f"\n{counted(diagnostics)}", file=sys.stderr)
+
+
+def report_refused_edits(problem: RefusedEdits, as_json: bool) -> None:
+    """Tells all edits of rules that are refused, each where it stands in a text if it does; as JSON the first is `error`, too."""
+    diagnostics = diagnostics_of_edits(problem)
+    if as_json:
+        print_json({"error": problem_to_json(problem), "diagnostics": diagnostics_to_json(diagnostics)})
+        return
+    shown = diagnostics[:MOST_EDITS]
+    tell(shown)
+    if len(diagnostics) > len(shown):
+        print(f"\n{len(diagnostics) - len(shown):,} more: --json has them all", file=sys.stderr)
+    print(f"\n{counted(diagnostics)}", file=sys.stderr)
+
+
+def diagnostics_of_edits(problem: RefusedEdits) -> list[Diagnostic]:
+    """Refused edits of rules as diagnostics."""
+    return [
+        Diagnostic(
+            each.problem.name,
+            each.problem.message,
+            each.span,
+            help=each.problem.help,
+            notes=(Note(each.note, each.earlier),) if each.earlier else (),
+        )
+        for each in problem.refused
+    ]
 
 
 def report_problem(problem: RuntimeProblem, as_json: bool) -> None:

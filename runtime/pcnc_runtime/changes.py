@@ -1,4 +1,4 @@
-"""What an operator asks for and what comes back: edits of rules, sources to compile again, and the report of a change.
+"""What a change is made with and what comes back: sources to compile again, and the report.
 
 Pure data, so that what builds a request or prints a report imports nothing else.
 """
@@ -11,49 +11,10 @@ from typing import Literal
 
 from pcnc.manifest import Hook, Variant
 from pcnc.program_words import ChainName
-from pcnc.rules import Pattern, Rule
 from pcnc.shape import Shape
 
 Origin = Literal["file", "operator", "both"]
 """Who owns a rule: the file that was compiled, who sits at the keyboard, or both (one rule, said twice)."""
-
-
-# ---- edits
-
-
-@dataclass(frozen=True, slots=True)
-class AddRule:
-    """A new rule of the operator.
-
-    In an ordered table it stands before all rules of the file, behind the operator's earlier ones, unless told otherwise: before
-    the rule with the id `before`; `at` a position (1 is the first); or `last`. At most one of these.
-    """
-
-    table: str
-    rule: Rule
-    before: int | None = None
-    at: int | None = None
-    last: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteRule:
-    """Removes the rule with this id, or with this match (in an ordered table the first one). Exactly one is given."""
-
-    table: str
-    id: int | None = None
-    match: tuple[Pattern, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReplaceRules:
-    """These in place of all rules of the operator; the file's stay. A rule with a match that was there keeps id and count."""
-
-    table: str
-    rules: tuple[Rule, ...]
-
-
-Edit = AddRule | DeleteRule | ReplaceRules
 
 
 # ---- compiling again
@@ -135,3 +96,5 @@ class Change:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     dry_run: bool = False
+    changed: bool = True
+    """False where everything was as it was to be: then `generation` is the one that stays in force."""

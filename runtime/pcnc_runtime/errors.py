@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import errno as codes
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pcnc.rule_edits import Edit
+    from pcnc.source import Span
 
 ENOTSUPP = 524
 """The kernel's own "not supported", which never made it into errno.h."""
@@ -23,6 +30,30 @@ class RuntimeProblem(Exception):
         self.help = help
         self.errno = errno
         self.log = log
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedEdit:
+    """An edit of rules that cannot be carried out, and why.
+
+    `span` is where the edit stands, or of several rules the one; `note` what there is to say of an earlier place, `earlier`,
+    that it collides with. Spans are None for what was not read from text.
+    """
+
+    edit: Edit
+    problem: RuntimeProblem
+    span: Span | None
+    note: str = ""
+    earlier: Span | None = None
+
+
+class RefusedEdits(RuntimeProblem):
+    """Edits that cannot be carried out, in their order, at least one; the problem that is told first is the first one's."""
+
+    def __init__(self, refused: Sequence[RefusedEdit]) -> None:
+        first = refused[0].problem
+        super().__init__(first.name, first.message, first.help)
+        self.refused = tuple(refused)
 
 
 _PRIVILEGE = "run it as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN"

@@ -15,26 +15,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pcnc.rule_edits import AddRule, DeleteRule, Edit, FlushTable, ReplaceRules
 from pcnc.rules import TableSchema
-from pcnc_runtime.advance import Loaded, Step, Wanted, no_such_table, opened
+from pcnc_runtime.advance import Loaded, Step, Wanted, opened
 from pcnc_runtime.changes import (
-    AddRule,
     Attachment,
     BuiltVariant,
     Change,
-    DeleteRule,
-    Edit,
     Recompile,
-    ReplaceRules,
     RuleChanges,
     SourceRecord,
 )
 from pcnc_runtime.errors import RuntimeProblem
-from pcnc_runtime.live_rules import edit_rules
 from pcnc_runtime.records import What
 from pcnc_runtime.recovery import not_loaded, remove_service
 from pcnc_runtime.settings import checked_settings
 from pcnc_runtime.state import locked, names_with_records, place_of, told
+from pcnc_runtime.transaction import changes_nothing, nothing_changed, with_edits
 
 if TYPE_CHECKING:
     from pcnc_runtime.attach import XdpMode
@@ -49,6 +46,7 @@ __all__ = [
     "Change",
     "DeleteRule",
     "Edit",
+    "FlushTable",
     "Recompile",
     "ReplaceRules",
     "RuleChanges",
@@ -125,22 +123,14 @@ def rollback(name: str) -> Change:
 def change_rules(name: str, edits: Sequence[Edit], *, recompile: Recompile | None = None, dry_run: bool = False) -> Change:
     """Any number of edits as one change: all of them or none. With `dry_run` everything is checked and nothing done.
 
-    RuntimeProblem: `no-such-table`, `no-such-rule`, `rule-exists`, `bad-rule`, `bad-position`, `table-full`.
+    Where the rules are to be as they are, no generation is made. RuntimeProblem RefusedEdits, with all that are refused:
+    `no-such-table`, `no-such-rule`, `rule-exists`, `bad-rule`, `bad-position`, `table-full`.
     """
     with told(f"change the rules of `{name}`"), opened(name) as loaded:
-        manifest, live = loaded.bundle.manifest, loaded.live
-        by_table: dict[str, list[Edit]] = {}
-        for edit in edits:
-            by_table.setdefault(edit.table, []).append(edit)
-        wanted = _as_it_is(loaded, "rules")
-        rules, next_ids, notes = dict(wanted.rules), dict(wanted.next_ids), list[str]()
-        for table, asked in by_table.items():
-            if table not in rules:
-                raise no_such_table(manifest, table)
-            made = edit_rules(manifest.table(table).schema, live.tables[table].rules, next_ids[table], asked)
-            rules[table], next_ids[table] = made.rules, made.next_id
-            notes += made.notes
-        step = Step(loaded, replace(wanted, rules=rules, next_ids=next_ids, notes=tuple(notes)), recompile)
+        wanted = with_edits(_as_it_is(loaded, "rules"), edits)
+        step = Step(loaded, wanted, recompile)
+        if changes_nothing(step, wanted):
+            return nothing_changed(loaded, dry_run)
         return step.preview() if dry_run else step.take()
 
 
