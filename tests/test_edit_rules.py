@@ -75,8 +75,8 @@ def test_all_that_is_wrong_is_told_with_its_place_and_what_it_collides_with() ->
 def test_a_problem_has_no_others_in_its_wake() -> None:
     misplaced = AddRule("hosts", host(4, line=1), before=3)
     assert told(HOSTS, (), misplaced, DeleteRule("hosts", match=host(4).matches, span=at(2))) == [("bad-position", 1, 0)]
-    twice: list[Edit] = [AddRule("hosts", host(4, line=1)), AddRule("hosts", host(4, line=2)), DeleteRule("hosts", match=host(4).matches)]
-    assert told(HOSTS, (), *twice) == [("rule-exists", 2, 1)]
+    twice = [AddRule("hosts", host(4, line=number)) for number in (1, 2)]
+    assert told(HOSTS, (), *twice, DeleteRule("hosts", match=host(4).matches)) == [("rule-exists", 2, 1)]
 
 
 def test_what_is_too_much_is_told_where_it_becomes_so_and_stays_so() -> None:
