@@ -1,7 +1,8 @@
 """The copies of bundles that a loaded service keeps, so that the originals may go, and the variants compiled since.
 
 A copy holds what a change of rules reads, and no more: the manifest without variants and rules, and each variant in a folder
-named after its shape. A folder is written beside and renamed, so what is there is whole.
+named after its shape. A folder is written beside, synced and renamed, so what is there is whole; and each object is checked
+against its hash when it is read, for what lies here for weeks may be changed by others.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pcnc.manifest import Manifest, ManifestError, Variant, from_json, manifest_
 from pcnc.shape import Shape
 from pcnc_runtime.changes import SourceRecord
 from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
-from pcnc_runtime.records import broken, read_json, write_json
+from pcnc_runtime.record_files import broken, read_json, sealed, sync, write_json
 
 if TYPE_CHECKING:
     from pcnc_runtime.bundle import Bundle
@@ -34,10 +35,11 @@ class StoredVariant:
     key: str
     variant: Variant
     folder: Path
+    hashes: Mapping[str, str]
 
     def read(self, path: str) -> bytes:
-        """An object, by the path that its plan names."""
-        return _read(self.folder / path)
+        """An object, by the path that its plan names. RuntimeProblem `broken-record` where it is not what was stored."""
+        return _read(self.folder, path, self.hashes)
 
 
 class StoredBundle:
@@ -57,15 +59,18 @@ class StoredBundle:
         return _read_manifest(self.folder / _MANIFEST)
 
     def read(self, path: str) -> bytes:
-        """The object of an entry program."""
-        return _read(self.folder / path)
+        """The object of an entry program. RuntimeProblem `broken-record` where it is not what was stored."""
+        return _read(self.folder, path, dict(self.manifest.hashes))
 
     def variant(self, key: str) -> StoredVariant:
         """The variant of that key. RuntimeProblem `broken-record`."""
         folder = self.folder / "variants" / key
         try:
-            return StoredVariant(key, from_json(Variant, read_json(folder / _VARIANT), "variant"), folder)
-        except (ManifestError, FileNotFoundError) as error:
+            plan, hashes = read_json(folder / _VARIANT)
+            return StoredVariant(key, from_json(Variant, plan, "variant"), folder, hashes)
+        except FileNotFoundError:
+            raise broken(folder / _VARIANT, "it is not there") from None
+        except (ManifestError, ValueError, TypeError) as error:
             raise broken(folder / _VARIANT, str(error)) from None
 
     def exact(self, shape: Shape) -> StoredVariant | None:
@@ -87,15 +92,17 @@ class StoredBundle:
         folder = self.folder / "variants" / key
         if not folder.exists():
             _write_folder(folder, _variant_files(variant, files))
-        return StoredVariant(key, variant, folder)
+        return self.variant(key)
 
 
 @lru_cache(maxsize=8)
 def _read_manifest(path: Path) -> Manifest:
     """A manifest never changes: the folder that it lies in is named after it."""
     try:
-        return manifest_from_json(json.loads(_read(path)))
-    except (ManifestError, ValueError) as error:
+        return manifest_from_json(read_json(path))
+    except FileNotFoundError:
+        raise broken(path, "it is not there") from None
+    except ManifestError as error:
         raise broken(path, str(error)) from None
 
 
@@ -109,9 +116,9 @@ def store_bundle(bundle: Bundle, folder: Path) -> StoredBundle:
     copy = StoredBundle(folder / digest)
     if not copy.folder.exists():
         tables = tuple(replace(table, rules=()) for table in bundle.manifest.tables)
-        manifest = replace(bundle.manifest, tables=tables, variants=(), hashes=())
-        files = {_MANIFEST: json.dumps(to_json(manifest), separators=(",", ":")).encode()}
-        files.update((entry.object, _object(bundle.files, entry.object)) for entry in manifest.entries)
+        objects = {entry.object: _object(bundle.files, entry.object) for entry in bundle.manifest.entries}
+        manifest = replace(bundle.manifest, tables=tables, variants=(), hashes=tuple(_hashes(objects).items()))
+        files = {_MANIFEST: sealed(to_json(manifest)), **objects}
         for variant in bundle.manifest.variants:
             where = f"variants/{_key(variant.shape)}"
             files.update((f"{where}/{path}", content) for path, content in _variant_files(variant, bundle.files).items())
@@ -121,7 +128,11 @@ def store_bundle(bundle: Bundle, folder: Path) -> StoredBundle:
 
 def _variant_files(variant: Variant, files: Mapping[str, bytes]) -> dict[str, bytes]:
     objects = {block.object: _object(files, block.object) for chain in variant.chains for block in chain.blocks}
-    return {_VARIANT: json.dumps(to_json(variant), separators=(",", ":")).encode(), **objects}
+    return {_VARIANT: sealed([to_json(variant), _hashes(objects)]), **objects}
+
+
+def _hashes(objects: Mapping[str, bytes]) -> dict[str, str]:
+    return {path: sha256(content).hexdigest() for path, content in objects.items()}
 
 
 def _object(files: Mapping[str, bytes], path: str) -> bytes:
@@ -143,18 +154,28 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
                 target = beside / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
+            # All are written before the first is synced: that one takes the others along.
+            for path in files:
+                sync(beside / path)
+            for made in (beside, *(path for path in beside.rglob("*") if path.is_dir())):
+                sync(made)
             os.rename(beside, folder)
+            for above in (folder.parent, folder.parent.parent):
+                sync(above)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
         raise problem_from_errno(error, f"write {folder}") from None
 
 
-def _read(path: Path) -> bytes:
+def _read(folder: Path, path: str, hashes: Mapping[str, str]) -> bytes:
     try:
-        return path.read_bytes()
+        content = (folder / path).read_bytes()
     except OSError as error:
-        raise broken(path, error.strerror or str(error)) from None
+        raise broken(folder / path, error.strerror or str(error)) from None
+    if sha256(content).hexdigest() != hashes.get(path):
+        raise broken(folder / path, "it was cut short, or changed by somebody")
+    return content
 
 
 # ---- sources

@@ -21,7 +21,7 @@ from pcnc_runtime.generation import build_generation, put_into_force
 from pcnc_runtime.kernel_maps import MapType, create_map
 from pcnc_runtime.kernel_needs import check_needs
 from pcnc_runtime.live_rules import rules_of_file
-from pcnc_runtime.namespaces import current_namespace
+from pcnc_runtime.namespaces import current_namespace, name_of_namespace
 from pcnc_runtime.objects import load_program
 from pcnc_runtime.pins import make_directory, pin, remove_tree
 from pcnc_runtime.programs import Program
@@ -98,6 +98,7 @@ class _Loading:
             phase="loading",
             loaded=time.time(),
             namespace=current_namespace(),
+            netns=name_of_namespace(current_namespace()),
             attachments=(),
             kept=(1,),
             target=(),

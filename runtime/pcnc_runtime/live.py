@@ -9,13 +9,15 @@ from pcnc.shape import widest_shape
 from pcnc_runtime.bundle_store import StoredBundle
 from pcnc_runtime.generation import chains_of, runs_in
 from pcnc_runtime.records import State
-from pcnc_runtime.recovery import not_loaded
+from pcnc_runtime.recovery import not_loaded, not_restored
 from pcnc_runtime.state import Place, place_of
 
 
 def read_loaded(place: Place) -> tuple[State, int]:
-    """The state of a service and which generation is live. RuntimeProblem `not-loaded`."""
+    """The state of a service and which generation is live. RuntimeProblem `not-loaded`, `not-restored`."""
     state = place.read()
+    if state is not None and state.phase in ("saved", "restoring"):
+        raise not_restored(place.name)
     if state is None or state.phase != "loaded":
         raise not_loaded(place.name)
     chains = chains_of(place)

@@ -18,6 +18,29 @@ def current_namespace() -> int:
     return os.stat(_OURS).st_ino
 
 
+def name_of_namespace(inode: int) -> str | None:
+    """By what a namespace is found when the machine has been started anew: its name (`ip netns`), or "" for the machine's own.
+
+    None where it is neither, as with a container's.
+    """
+    with suppress(OSError):
+        if os.stat("/proc/1/ns/net").st_ino == inode:
+            return ""
+    with suppress(FileNotFoundError):
+        for path in sorted(_NAMED.iterdir()):
+            with suppress(OSError):
+                if path.stat().st_ino == inode:
+                    return path.name
+    return None
+
+
+def namespace_of_name(name: str) -> int | None:
+    """The inode of the namespace of that name, as `name_of_namespace` gives it; None where there is none."""
+    with suppress(OSError):
+        return os.stat(_NAMED / name if name else "/proc/1/ns/net").st_ino
+    return None
+
+
 @contextmanager
 def entered(inode: int) -> Iterator[bool]:
     """Puts the calling thread into the namespace with this inode, and back; False, and nothing done, where it is not found.
@@ -56,6 +79,7 @@ def _open(inode: int) -> int | None:
 
 
 def _candidates() -> Iterator[str]:
+    yield "/proc/1/ns/net"
     with suppress(FileNotFoundError):
         yield from (str(path) for path in _NAMED.iterdir())
     yield from (f"/proc/{name}/ns/net" for name in os.listdir("/proc") if name.isdigit())

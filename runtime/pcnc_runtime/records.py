@@ -1,30 +1,36 @@
 """What is written down of a loaded service, beside its pins: the state of the whole, and one record a generation.
 
-Files are compact JSON, written beside, synced and renamed, so that there is always an old or a new one, and never half.
+It outlives the machine, while numbers of programs, devices and namespaces do not: what an earlier start of it wrote down is read
+without them, as a service that is saved and not loaded.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pcnc.manifest import Hook, rule_from_json, rule_to_json
 from pcnc.program_words import ChainName
-from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.live_rules import LiveRule
+from pcnc_runtime.record_files import broken, read_json, write_json
 
-FORMAT = 1
-Phase = Literal["loading", "loaded", "unloading"]
+FORMAT = 2
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+Phase = Literal["loading", "loaded", "unloading", "saved", "restoring"]
+"""`saved`: it was loaded when the machine went down. That is never written: it follows from who wrote what is there."""
+
 What = Literal["load", "swap", "rules", "settings"]
 
 
 @dataclass(frozen=True, slots=True)
 class AttachedAt:
-    """An entry program on a device, as it was put there. `added_qdisc`: the clsact qdisc is ours to remove."""
+    """An entry program on a device, as it was put there. `added_qdisc`: the clsact qdisc is ours to remove.
+
+    `program_id` 0: it is not there, and is going to be.
+    """
 
     device: str
     index: int
@@ -61,13 +67,15 @@ class State:
     """A service as a whole.
 
     `kept` are the generations that are kept, the live one first. While a change is under way `target` is what `kept` is going to
-    be; whether it came to that is decided by what the entry holds. `namespace` is the inode of the devices' network namespace.
+    be; whether it came to that is decided by what the entry holds. `namespace` is the inode of the devices' network namespace, by
+    which it is found until the machine goes down, and `netns` its name, by which it is found after that (`name_of_namespace`).
     """
 
     name: str
     phase: Phase
     loaded: float
     namespace: int
+    netns: str | None
     attachments: tuple[AttachedAt, ...]
     kept: tuple[int, ...]
     target: tuple[int, ...]
@@ -78,6 +86,11 @@ class State:
     """Of every generation mentioned."""
     next_ids: Mapping[str, int]
     carried: Carried
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is what another start of the machine is to find, and not on the way to that."""
+        return self.phase == "loaded" and not self.target
 
     @property
     def mentioned(self) -> tuple[int, ...]:
@@ -125,55 +138,27 @@ class Generation:
         return Summary(self.bundle, self.source, chains, tables)
 
 
-# ---- files
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, and sees it on its medium."""
-    beside = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Writes compact JSON, whole or not at all."""
-    write_file(path, json.dumps(data, separators=(",", ":")).encode())
-
-
-def read_json(path: Path) -> Any:
-    """Reads JSON. FileNotFoundError; RuntimeProblem `broken-record` where it is none."""
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise broken(path, str(error)) from None
-
-
-def broken(path: Path, reason: str) -> RuntimeProblem:
-    """The problem of a record that cannot be read."""
-    return RuntimeProblem("broken-record", f"{path} cannot be read: {reason}", "unload the service and load it anew")
-
-
 # ---- the state
 
 
-def write_state(path: Path, state: State) -> None:
-    """Writes the state of a service."""
+def boot_id() -> str:
+    """What names this start of the machine."""
+    return _BOOT.read_text().strip()
+
+
+def write_state(path: Path, state: State, *, durable: bool) -> None:
+    """Writes the state of a service, and by which start of the machine."""
     attachments = [
         [at.device, at.index, at.chain, at.hook, at.mode, at.program_id, int(at.added_qdisc)] for at in state.attachments
     ]
     data = {
         "format": FORMAT,
+        "boot": boot_id(),
         "name": state.name,
         "phase": state.phase,
         "loaded": state.loaded,
         "namespace": state.namespace,
+        "netns": state.netns,
         "attachments": attachments,
         "kept": state.kept,
         "target": state.target,
@@ -186,11 +171,14 @@ def write_state(path: Path, state: State) -> None:
         "reasons": {chain: dict(reasons) for chain, reasons in state.carried.reasons.items()},
         "rules": {table: dict(rules) for table, rules in state.carried.rules.items()},
     }
-    write_json(path, data)
+    write_json(path, data, durable=durable)
 
 
 def read_state(path: Path) -> State | None:
-    """The state of a service, None where none is written. RuntimeProblem `broken-record`."""
+    """The state of a service, `saved` where another start of the machine wrote it; None where none is written.
+
+    RuntimeProblem `broken-record`.
+    """
     try:
         data = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -198,11 +186,12 @@ def read_state(path: Path) -> State | None:
     try:
         if data["format"] != FORMAT:
             raise broken(path, f"it has format {data['format']}, this pcnc reads {FORMAT}")
-        return State(
+        state = State(
             name=data["name"],
             phase=data["phase"],
             loaded=data["loaded"],
             namespace=data["namespace"],
+            netns=data["netns"],
             attachments=tuple(
                 AttachedAt(device, index, chain, hook, mode, program, bool(added))
                 for device, index, chain, hook, mode, program, added in data["attachments"]
@@ -218,15 +207,22 @@ def read_state(path: Path) -> State | None:
                 {table: {int(id): (count[0], count[1]) for id, count in rules.items()} for table, rules in data["rules"].items()},
             ),
         )
+        return state if data["boot"] == boot_id() else _saved(state)
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
         raise broken(path, repr(error)) from None
+
+
+def _saved(state: State) -> State:
+    """Without the numbers that mean something else by now."""
+    attachments = tuple(replace(at, index=0, program_id=0, added_qdisc=False) for at in state.attachments)
+    return replace(state, phase="saved", namespace=0, attachments=attachments)
 
 
 # ---- generations
 
 
 def write_generation(path: Path, generation: Generation) -> None:
-    """Writes the record of a generation."""
+    """Writes the record of a generation. It has to last only when the state says that this is the one: see `Place.write`."""
     data = {
         "generation": generation.number,
         "bundle": generation.bundle,
@@ -239,7 +235,7 @@ def write_generation(path: Path, generation: Generation) -> None:
         "tables": {name: [table.counters, table.capacity, _rules(table)] for name, table in generation.tables.items()},
         "chains": {name: [chain.verdicts, chain.reasons] for name, chain in generation.chains.items()},
     }
-    write_json(path, data)
+    write_json(path, data, durable=False)
 
 
 def _rules(table: TableRecord) -> list[Any]:

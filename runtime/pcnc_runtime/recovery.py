@@ -20,7 +20,7 @@ from pcnc_runtime.generation import chains_of, is_whole, put_into_force, runs_in
 from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.pins import list_pins, remove_tree
 from pcnc_runtime.records import Carried, State
-from pcnc_runtime.state import Place, remove_lock
+from pcnc_runtime.state import Place, remove_lock, run_folder
 
 _KEPT = 2
 """The live generation and the one before it."""
@@ -30,11 +30,14 @@ def recover(place: Place) -> State | None:
     """Brings a service back to order, under its lock; None where none is loaded.
 
     RuntimeProblem: `pins-lost` where its pins were removed, `records-lost` where its records were; both ask for `unload`.
+    `not-restored` where the machine was started anew since.
     """
     state = place.read()
     if state is None:
         _recover_without_state(place)
         return None
+    if state.phase in ("saved", "restoring"):
+        raise not_restored(place.name)
     if state.phase != "loaded":
         tear_down(place, state)
         return None
@@ -177,6 +180,7 @@ def _without_records(place: Place) -> State:
         phase="unloading",
         loaded=0.0,
         namespace=current_namespace(),
+        netns=None,
         attachments=find_attachments(place),
         kept=(),
         target=(),
@@ -192,9 +196,15 @@ def remove_everything(place: Place) -> None:
     """Removes folder and lock of a service that is not loaded, and the folders above where nobody else needs them."""
     place.remove_files()
     remove_lock(place.name)
-    for folder in (place.pins.parent, place.folder.parent):
+    for folder in (place.pins.parent, place.folder.parent, run_folder()):
         with suppress(OSError):
             os.rmdir(folder)
+
+
+def not_restored(name: str) -> RuntimeProblem:
+    """The problem `not-restored`."""
+    text = f"`{name}` was loaded when the machine went down, and is not loaded now"
+    return RuntimeProblem("not-restored", text, f"`pcnc restore {name}` brings it back, `pcnc unload {name}` forgets it")
 
 
 def not_loaded(name: str) -> RuntimeProblem:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.pins import bpffs
-from pcnc_runtime.records import Generation, State, read_generation, read_state, write_generation, write_state
+from pcnc_runtime.record_files import sync
+from pcnc_runtime.records import Generation, State, boot_id, read_generation, read_state, write_generation, write_state
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _GENERATION = re.compile(r"g(\d+)")
@@ -26,8 +27,13 @@ _BETWEEN_TRIES = 0.01
 
 
 def run_folder() -> Path:
-    """Where records are kept: $PCNC_RUN, else /run/pcnc. Like the pins, they do not outlive the machine."""
+    """Where locks are: $PCNC_RUN, else /run/pcnc. Like the pins, they do not outlive the machine."""
     return Path(os.environ.get("PCNC_RUN") or "/run/pcnc")
+
+
+def state_folder() -> Path:
+    """Where records are kept, which do: $PCNC_STATE, else $PCNC_RUN, else /var/lib/pcnc."""
+    return Path(os.environ.get("PCNC_STATE") or os.environ.get("PCNC_RUN") or "/var/lib/pcnc")
 
 
 @contextmanager
@@ -56,8 +62,13 @@ class Place:
 
     @property
     def state(self) -> Path:
-        """The state of the whole."""
+        """The state of the whole, as it is to last."""
         return self.folder / "state.json"
+
+    @property
+    def pending(self) -> Path:
+        """The state on its way to the next one that lasts. Another start of the machine does not know the file."""
+        return self.folder / f"pending-{boot_id()}.json"
 
     @property
     def bundles(self) -> Path:
@@ -86,13 +97,35 @@ class Place:
     # ---- records
 
     def read(self) -> State | None:
-        """The state, None where none is written."""
-        return read_state(self.state)
+        """The state, None where none is written. RuntimeProblem `broken-record`."""
+        return read_state(self.pending) or read_state(self.state)
 
     def write(self, state: State) -> None:
-        """Writes the state. RuntimeProblem where the file cannot be written."""
-        with told(f"write {self.state}"):
-            write_state(self.state, state)
+        """Writes the state. RuntimeProblem where the file cannot be written.
+
+        One that is settled outlives a power failure as soon as this returns, and with it the record of the live generation. All
+        others are there for the next command, should this one die.
+        """
+        with told(f"write {self.folder}"):
+            if not state.settled:
+                write_state(self.pending, state, durable=False)
+                return
+            is_new = not self.state.exists()
+            with suppress(FileNotFoundError):
+                sync(self.record(state.kept[0]))
+                sync(self.record(0).parent)
+            write_state(self.state, state, durable=True)
+            if is_new:
+                sync(self.folder.parent)
+                sync(self.folder.parent.parent)
+            self.pending.unlink(missing_ok=True)
+
+    def stamp(self) -> tuple[tuple[int, int], ...]:
+        """Another one after each change of the state. FileNotFoundError where none is written."""
+        found = [os.stat(self.state)]
+        with suppress(FileNotFoundError):
+            found.append(os.stat(self.pending))
+        return tuple((each.st_ino, each.st_mtime_ns) for each in found)
 
     def read_record(self, generation: int) -> Generation:
         """The record of a generation."""
@@ -106,20 +139,23 @@ class Place:
             write_generation(path, generation)
 
     def remove_files(self) -> None:
-        """Removes all records and copies."""
+        """Removes all records and copies. First goes what makes another start of the machine bring the service back."""
+        with suppress(OSError):
+            self.state.unlink()
+            sync(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def place_of(name: str) -> Place:
     """Where a service of this name lies, loaded or not. RuntimeProblem `bad-name`, `no-bpffs`, `no-privilege`."""
     check_name(name)
-    return Place(name, run_folder() / name, bpffs() / "pcnc" / name)
+    return Place(name, state_folder() / name, bpffs() / "pcnc" / name)
 
 
 def names_with_records() -> tuple[str, ...]:
     """Every name that something is written down of, sorted."""
-    with told(f"read {run_folder()}"):
-        found = sorted(path.parent.name for path in run_folder().glob("*/state.json"))
+    with told(f"read {state_folder()}"):
+        found = sorted(path.parent.name for path in state_folder().glob("*/state.json"))
     return tuple(name for name in found if _NAME.fullmatch(name))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -46,7 +45,7 @@ class Watcher:
 
     def __init__(self, name: str) -> None:
         self._view: CountView | None = None
-        self._written: tuple[int, int] | None = None
+        self._written: tuple[tuple[int, int], ...] | None = None
         with told(f"read `{name}`"):
             self._place = place_of(name)
             self._refresh()
@@ -59,11 +58,10 @@ class Watcher:
     def _refresh(self) -> CountView:
         """The view that goes with the state as it is written now."""
         try:
-            found = os.stat(self._place.state)
+            written = self._place.stamp()
         except FileNotFoundError:
             self.close()
             raise not_loaded(self._place.name) from None
-        written = (found.st_ino, found.st_mtime_ns)
         if self._view is None or written != self._written:
             self.close()
             self._view, self._written = open_view(self._place), written
