@@ -259,7 +259,9 @@ def plan_manifest(
 
 def _table_entry(service: Service, schema: TableSchema) -> TableEntry:
     table = service.table(schema.name)
-    default = table.default.span.text.strip() or table.default.action
+    written = table.default.span.text.strip()
+    # A default that is not written down stands where its table does.
+    default = written if written.startswith(table.default.action) else table.default.action
     return TableEntry(schema, table.count_packets, table.count_bytes, default, table.rules, table.span.line)
 
 
