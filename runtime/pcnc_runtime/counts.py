@@ -129,7 +129,8 @@ def total(maps: CountMaps, carried: Carried) -> tuple[Reasons, Rules]:
 def carry(place: Place, state: State, kept: tuple[int, ...], read_record: ReadRecord) -> Carried:
     """What is carried once only the generations `kept` remain: the totals of maps that go with the others are added.
 
-    To be called when no packet can be in the others any more.
+    To be called when no packet can be in the others any more. Of a table that counts nothing any more the totals rest, and go on
+    where a later version counts again.
     """
     dropped = [number for number in state.mentioned if number not in kept]
     maps = open_count_maps(place, state, dropped, read_record, without=kept)
@@ -142,8 +143,7 @@ def carry(place: Place, state: State, kept: tuple[int, ...], read_record: ReadRe
     alive: dict[str, set[int]] = {}
     for number in kept:
         for name, table in read_record(number).tables.items():
-            if table.counters:
-                alive.setdefault(name, {0}).update(rule.id for rule in table.rules)
+            alive.setdefault(name, {0}).update(rule.id for rule in table.rules)
     remaining = {
         name: {id: count for id, count in counts.items() if id in alive[name] and any(count)}
         for name, counts in rules.items()
