@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from pcnc_runtime.bundle_store import StoredVariant
 from pcnc_runtime.encode import Entries, encode_rules, encode_settings
 from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.kernel_maps import KernelMap, MapFlag, MapType, create_map
+from pcnc_runtime.live_rules import LiveRule
 from pcnc_runtime.objects import ObjectFile
 from pcnc_runtime.pins import list_pins, make_directory, open_map, pin, remove_tree
 from pcnc_runtime.programs import Program, open_program_by_id
@@ -127,7 +128,7 @@ class _Builder:
         if self._parent is None or plan not in self._parent.variant.tables:
             return False
         old = self._parent.record.tables.get(plan.table)
-        return old is not None and old.rules is table.rules
+        return old is not None and (old.rules is table.rules or _same_entries(old.rules, table.rules))
 
     # ---- blocks
 
@@ -147,6 +148,11 @@ class _Builder:
 
     def _load(self, block: BlockPlan, maps: Mapping[str, KernelMap]) -> Program:
         return load_block(self._variant.read(block.object), block, maps, self._settings)
+
+
+def _same_entries(old: Sequence[LiveRule], new: Sequence[LiveRule]) -> bool:
+    """Whether rules amount to the same map; whose they are does not matter to it."""
+    return len(old) == len(new) and all(mine.slot == its.slot and mine.rule == its.rule for mine, its in zip(old, new, strict=True))
 
 
 def make_rules_map(plan: TablePlan, entries: Entries) -> KernelMap:
