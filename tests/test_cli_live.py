@@ -214,7 +214,7 @@ def test_a_swap_keeps_the_operators_rules(firewall: Service, tmp_path: Path) -> 
     firewall.run("swap", EXAMPLES / "dualstack.pcn", "--service", "nosuch").refused("no-such-service")
     firewall.run("swap", tmp_path / "nothing.pcn").refused("no-such-file")
     assert firewall.show() == before
-    firewall.run("swap", other, "--discard").check()
+    firewall.run("swap", other, "--discard", "sources").check()
     assert firewall.wire.passes(udp(source="10.0.0.1"))
 
 

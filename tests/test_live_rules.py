@@ -15,6 +15,7 @@ from pcnc_runtime.edit_rules import edit_rules
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.live_rules import LiveRule, compare, rules_of_file, shadowed
 from pcnc_runtime.merge_rules import merge_rules, misfits_of
+from pcnc_runtime.misfits import MisfitRule
 
 PORT = unsigned(16)
 ACTIONS = (ActionSchema("drop"), ActionSchema("next"), ActionSchema("mark", (Parameter("value", unsigned(8)),)))
@@ -292,7 +293,7 @@ def test_rules_follow_their_columns_by_name() -> None:
     ("new", "reason"),
     [
         (TableSchema("acl", (ColumnSchema("proto", "range", PORT),), ACTIONS, True, 50), "does not match `port` any more"),
-        (TableSchema("acl", (ColumnSchema("port", "range", unsigned(32)),), ACTIONS, True, 50), "of type u32 now"),
+        (TableSchema("acl", (ColumnSchema("port", "range", unsigned(1)),), ACTIONS, True, 50), "of type u1 now"),
         (TableSchema("acl", (ColumnSchema("port", "ternary", PORT),), ACTIONS, True, 50), "matched by ternary"),
         (TableSchema("acl", ORDERED.columns, ACTIONS[1:], True, 50), "no action `drop` any more"),
         (
@@ -306,14 +307,14 @@ def test_what_cannot_stay_is_named(new: TableSchema, reason: str) -> None:
     merged = merge_rules(ORDERED, rules, new, [], 50)
     assert merged.rules == ()
     (misfit,) = merged.misfits
-    assert misfit.startswith("rule 1 of `acl` (`1..2 -> drop`): ")
-    assert reason in misfit
+    assert (misfit.id, misfit.text) == (1, "1..2 -> drop")
+    assert reason in misfit.reason
 
 
 def test_in_an_unordered_table_the_new_file_may_not_contradict_the_operator() -> None:
     rules = edited(PLAIN, (), AddRule("hosts", exact(1)))
     merged = merge_rules(PLAIN, rules, PLAIN, [exact(1, "next")], 50)
-    assert merged.misfits == ("rule 1 of `hosts` (`1 -> drop`): the new file says `1 -> next`",)
+    assert merged.misfits == (MisfitRule(1, "1 -> drop", "the new file says `1 -> next`"),)
     assert look(merged.rules) == [(1, "file")]
     ordered = edited(ORDERED, (), AddRule("acl", one(1)))
     assert swapped(ORDERED, ordered, [one(1, "next")]) == [(1, "operator"), (50, "file")]
@@ -321,7 +322,7 @@ def test_in_an_unordered_table_the_new_file_may_not_contradict_the_operator() ->
 
 def test_a_table_that_is_gone_takes_only_the_files_rules_with_it() -> None:
     rules = edited(PLAIN, rules_of_file([exact(1)]).rules, AddRule("hosts", exact(2)))
-    assert misfits_of("hosts", PLAIN, rules) == ("rule 2 of `hosts` (`2 -> drop`): there is no such table",)
+    assert misfits_of(PLAIN, rules, "gone") == (MisfitRule(2, "2 -> drop", "gone"),)
 
 
 def test_a_swap_of_many_rules_takes_no_time() -> None:

@@ -183,7 +183,14 @@ def report_problem(problem: RuntimeProblem, as_json: bool) -> None:
     if as_json:
         print_json({"error": problem_to_json(problem)})
         return
-    tell([Diagnostic(problem.name, problem.message, None, help=problem.help)])
+    if problem.misfits and in_colour(sys.stderr):
+        from pcnc.cli.report_misfits import tell_misfits
+        from pcnc_runtime.misfits import headline
+
+        tell([Diagnostic(problem.name, headline(problem.misfits), None)])
+        tell_misfits(problem)
+    else:
+        tell([Diagnostic(problem.name, problem.message, None, help=problem.help)])
     lines = problem.log.rstrip("\n").splitlines()
     if len(lines) > MOST_LOG_LINES:
         print(f"  | … {len(lines) - MOST_LOG_LINES} lines before these: --json has them all", file=sys.stderr)
@@ -214,14 +221,19 @@ def problem_of_os_error(error: OSError) -> RuntimeProblem:
 
 
 def problem_to_json(problem: RuntimeProblem) -> dict[str, Any]:
-    """A problem for programs: its name, message, help, errno (0: none) and log."""
-    return {
+    """A problem for programs: name, message, help, errno (0: none) and log; `misfits` where another version cannot hold things."""
+    told: dict[str, Any] = {
         "name": problem.name,
         "message": problem.message,
         "help": problem.help,
         "errno": problem.errno,
         "log": problem.log,
     }
+    if problem.misfits:
+        from pcnc.cli.report_misfits import misfit_to_json
+
+        told["misfits"] = [misfit_to_json(misfit) for misfit in problem.misfits]
+    return told
 
 
 def diagnostics_to_json(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:

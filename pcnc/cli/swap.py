@@ -11,6 +11,15 @@ from pcnc.cli.options import AsJson, NameArgument, ServiceOption, VersionArgumen
 from pcnc.cli.progress import working
 from pcnc.cli.report import guarded
 
+DiscardOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--discard",
+        metavar="TABLE|SETTING",
+        help="What the new version cannot hold of it may be lost (`all`: of everything); can be given several times.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
@@ -23,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def swap(
     name: NameArgument,
     version: VersionArgument,
-    discard: Annotated[bool, typer.Option("--discard", help="Drop the operator's rules that the new version cannot hold.")] = False,
+    discard: DiscardOption = None,
     service: ServiceOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,7 +46,7 @@ def swap(
         opened = open_version(version, service, running.hook, running.service)
         again = recompile if opened.source else None
         with working(f"swapping {name}"):
-            change = operations.swap(name, opened.build(), source=opened.source, recompile=again, discard=discard)
+            change = operations.swap(name, opened.build(), source=opened.source, recompile=again, discard=discard or ())
         report_change(change, as_json)
 
 

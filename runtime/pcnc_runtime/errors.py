@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pcnc.rule_edits import Edit
     from pcnc.source import Span
+    from pcnc_runtime.misfits import Misfit
 
 ENOTSUPP = 524
 """The kernel's own "not supported", which never made it into errno.h."""
@@ -20,16 +21,20 @@ class RuntimeProblem(Exception):
     """Something that the person at the keyboard can understand and usually mend.
 
     `name` is kebab-case and the same for ever; `message` says what happened; `help` what to do, or is empty; `errno` is the
-    kernel's code, or 0; `log` is what the verifier or the compiler printed, or is empty.
+    kernel's code, or 0; `log` is what the verifier or the compiler printed, or is empty; `misfits` is what another version
+    cannot hold.
     """
 
-    def __init__(self, name: str, message: str, help: str = "", *, errno: int = 0, log: str = "") -> None:
+    def __init__(
+        self, name: str, message: str, help: str = "", *, errno: int = 0, log: str = "", misfits: tuple[Misfit, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.name = name
         self.message = message
         self.help = help
         self.errno = errno
         self.log = log
+        self.misfits = misfits
 
 
 @dataclass(frozen=True, slots=True)

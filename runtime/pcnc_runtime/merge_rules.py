@@ -1,4 +1,8 @@
-"""What a swap makes of a table's rules: the file's become the new file's, the operator's stay, ids live on where they can."""
+"""What a swap makes of a table's rules: the file's become the new file's, the operator's stay, ids live on where they can.
+
+Tables, columns, actions and parameters of two versions are the same when their names are. A rule fits where all that it asks and
+does has its like in the new table; what the old table did not ask of is `*` there.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pcnc.rule_values import format_rule
-from pcnc.rules import ActionSchema, ColumnSchema, Pattern, Rule, TableSchema
+from pcnc.rules import ActionSchema, Pattern, Rule, TableSchema
+from pcnc_runtime.fit_values import Unfit, fit_pattern, fit_value
 from pcnc_runtime.live_rules import LiveRule, why_not
+from pcnc_runtime.misfits import MisfitRule
+from pcnc_runtime.order_rules import NO_PLACE, lose_order, prefix_lengths, put_in_order
 
 Matches = tuple[Pattern, ...]
 
@@ -18,59 +25,125 @@ class Merged:
 
     rules: tuple[LiveRule, ...]
     next_id: int
-    misfits: tuple[str, ...] = ()
+    misfits: tuple[MisfitRule, ...] = ()
 
 
 def merge_rules(old: TableSchema, rules: Sequence[LiveRule], new: TableSchema, file_rules: Sequence[Rule], next_id: int) -> Merged:
     """Brings a table's rules into the table of the same name of the new version.
 
     A rule continues an old one, with its id and slot, where it has the same match. The operator's rules keep their places in an
-    ordered table: before all of the file's, behind all of them, or before the one of the file that followed.
+    ordered table: before all of the file's, behind all of them, or before the one of the file that followed. Where order comes
+    or goes they stand so that the same rule wins, or do not fit. Where there is no room for all, those that were added last go.
     """
-    translate = _translation(old, new)
-    mine: dict[int, LiveRule] = {}
-    misfits: list[str] = []
-    for rule in rules:
-        if rule.origin != "file":
-            translated = translate(rule.rule)
-            reason = translated if isinstance(translated, str) else why_not(translated, new)
-            if not reason and isinstance(translated, Rule):
-                mine[rule.id] = LiveRule(rule.id, "operator", translated, rule.slot)
+    merging = _Merging(old, rules, new)
+    merging.translate_mine()
+    from_file, next_id = merging.take_over_file(file_rules, next_id)
+    mine = merging.mine
+    if old.ordered and not new.ordered:
+        merging.leave_out(lose_order(merging.as_it_was(from_file), new))
+    if not new.ordered:
+        merged = sorted([*mine.values(), *from_file], key=lambda rule: rule.id)
+    elif old.ordered:
+        merged = _in_order(rules, mine, from_file)
+    else:
+        lengths, column = prefix_lengths(rules, old)
+        place = next((index for index, each in enumerate(new.columns) if each.name == column), None)
+        merged, placeless = put_in_order(list(mine.values()), from_file, lengths, place)
+        merging.leave_out(dict.fromkeys(placeless, NO_PLACE))
+    merged = merging.make_room(merged)
+    misfits = tuple(merging.misfits[id] for id in sorted(merging.misfits))
+    return Merged(tuple(rules) if merged == list(rules) else tuple(merged), next_id, misfits)
+
+
+def misfits_of(schema: TableSchema, rules: Sequence[LiveRule], reason: str) -> tuple[MisfitRule, ...]:
+    """The operator's rules of a table, all for the same reason."""
+    return tuple(MisfitRule(rule.id, format_rule(rule.rule, schema), reason) for rule in rules if rule.origin != "file")
+
+
+class _Merging:
+    """The operator's rules of one table on their way into the new one."""
+
+    def __init__(self, old: TableSchema, rules: Sequence[LiveRule], new: TableSchema) -> None:
+        self._old, self._new = old, new
+        self._by_id = {rule.id: rule for rule in rules}
+        self._translation = _Translation(old, new)
+        self.mine: dict[int, LiveRule] = {}
+        """Those that fit, by id, as the new table writes them."""
+        self.misfits: dict[int, MisfitRule] = {}
+
+    def translate_mine(self) -> None:
+        """Brings the operator's rules over."""
+        for rule in self._by_id.values():
+            if rule.origin == "file":
+                continue
+            try:
+                translated = self._translation.rule(rule.rule)
+            except Unfit as unfit:
+                self._refuse(rule, str(unfit))
+                continue
+            if reason := why_not(translated, self._new):
+                self._refuse(rule, reason)
             else:
-                misfits.append(f"rule {rule.id} of `{old.name}` (`{format_rule(rule.rule, old)}`): {reason}")
-    inherited = _inherited(rules, translate, mine)
-    by_rule = {rule.rule: rule for rule in mine.values()}
-    by_match = {rule.rule.matches: rule for rule in mine.values()}
-    from_file: list[LiveRule] = []
-    for index, wanted in enumerate(file_rules):
-        if wanted in by_rule:
-            same = by_rule.pop(wanted)
-            mine[same.id] = replace(same, origin="both", file_index=index)
-            continue
-        if not new.ordered and (other := by_match.get(wanted.matches)) is not None:
-            text = f"rule {other.id} of `{old.name}` (`{format_rule(other.rule, new)}`)"
-            misfits.append(f"{text}: the new file says `{format_rule(wanted, new)}`")
-            del mine[other.id]
-            kept: LiveRule | None = other
-        else:
-            kept = inherited.take(wanted.matches)
-        if kept is None:
-            from_file.append(LiveRule(next_id, "file", wanted, 0, index))
-            next_id += 1
-        else:
-            from_file.append(LiveRule(kept.id, "file", wanted, kept.slot, index))
-    together = [*mine.values(), *from_file]
-    merged = _in_order(rules, mine, from_file) if new.ordered else sorted(together, key=lambda rule: rule.id)
-    return Merged(tuple(merged), next_id, tuple(misfits))
+                self.mine[rule.id] = LiveRule(rule.id, "operator", translated, rule.slot)
 
+    def _refuse(self, rule: LiveRule, reason: str) -> None:
+        self.misfits[rule.id] = MisfitRule(rule.id, format_rule(rule.rule, self._old), reason)
 
-def misfits_of(table: str, schema: TableSchema, rules: Sequence[LiveRule]) -> tuple[str, ...]:
-    """The operator's rules of a table that the new version does not have."""
-    return tuple(
-        f"rule {rule.id} of `{table}` (`{format_rule(rule.rule, schema)}`): there is no such table"
-        for rule in rules
-        if rule.origin != "file"
-    )
+    def leave_out(self, reasons: dict[int, str]) -> None:
+        """Takes rules that came over out again."""
+        for id, reason in reasons.items():
+            self._refuse(self._by_id[id], reason)
+            self.mine.pop(id, None)
+
+    def take_over_file(self, file_rules: Sequence[Rule], next_id: int) -> tuple[list[LiveRule], int]:
+        """The new file's rules but those that the operator has, too, and the next id to give."""
+        new, inherited = self._new, self._inherited()
+        by_rule = {rule.rule: rule for rule in self.mine.values()}
+        by_match: dict[Matches, list[int]] = {}
+        for rule in self.mine.values():
+            by_match.setdefault(rule.rule.matches, []).append(rule.id)
+        from_file: list[LiveRule] = []
+        for index, wanted in enumerate(file_rules):
+            if wanted in by_rule:
+                same = by_rule.pop(wanted)
+                self.mine[same.id] = replace(same, origin="both", file_index=index)
+                continue
+            others = by_match.get(wanted.matches, ()) if not new.ordered else ()
+            if others:
+                self.leave_out(dict.fromkeys(others, f"the new file says `{format_rule(wanted, new)}`"))
+                kept: LiveRule | None = self._by_id[others[0]]
+            else:
+                kept = inherited.take(wanted.matches)
+            if kept is None:
+                from_file.append(LiveRule(next_id, "file", wanted, 0, index))
+                next_id += 1
+            else:
+                from_file.append(LiveRule(kept.id, "file", wanted, kept.slot, index))
+        return from_file, next_id
+
+    def _inherited(self) -> _Inherited:
+        found: dict[Matches, list[LiveRule]] = {}
+        for rule in self._by_id.values():
+            if rule.origin == "file":
+                try:
+                    found.setdefault(self._translation.matches(rule.rule), []).append(rule)
+                except Unfit:
+                    continue
+        return _Inherited(found)
+
+    def as_it_was(self, from_file: Sequence[LiveRule]) -> list[LiveRule]:
+        """The rules that live on, in the order of the old table."""
+        alive = {**{rule.id: rule for rule in from_file}, **self.mine}
+        return [alive[id] for id in self._by_id if id in alive]
+
+    def make_room(self, merged: list[LiveRule]) -> list[LiveRule]:
+        """The rules without those that the new size has no room for."""
+        over = len(merged) - self._new.size
+        if over <= 0:
+            return merged
+        last = set(sorted((rule.id for rule in merged if rule.origin == "operator"), reverse=True)[:over])
+        self.leave_out(dict.fromkeys(last, f"the table has room for {self._new.size:,} rules, and {len(merged):,} would be in it"))
+        return [rule for rule in merged if rule.id not in last]
 
 
 class _Inherited:
@@ -85,52 +158,53 @@ class _Inherited:
         return rules.pop(0) if rules else None
 
 
-def _inherited(rules: Sequence[LiveRule], translate: Callable[[Rule], Rule | str], mine: dict[int, LiveRule]) -> _Inherited:
-    found: dict[Matches, list[LiveRule]] = {}
-    for rule in rules:
-        if rule.id not in mine and rule.origin == "file":
-            translated = translate(rule.rule)
-            if isinstance(translated, Rule):
-                found.setdefault(translated.matches, []).append(rule)
-    return _Inherited(found)
+class _Translation:
+    """Rules of the old table as rules of the new one."""
 
+    def __init__(self, old: TableSchema, new: TableSchema) -> None:
+        self._old, self._new = old, new
+        self._same_columns = old.columns == new.columns and old.ordered == new.ordered
+        self._columns = {column.name: (index, column) for index, column in enumerate(new.columns)}
+        actions = {action.name: action for action in new.actions}
+        self._arguments = {action.name: _arguments(action, actions.get(action.name)) for action in old.actions}
 
-def _translation(old: TableSchema, new: TableSchema) -> Callable[[Rule], Rule | str]:
-    """A rule of the old table as one of the new, columns brought together by name; or the reason why it is none."""
-    actions = {action.name: action for action in new.actions}
-    changed = {action.name: _why_other(action, actions.get(action.name), new) for action in old.actions}
-    if _alike(old.columns, new.columns):
-        return lambda rule: changed[rule.action] or rule
-    positions = {column.name: index for index, column in enumerate(new.columns)}
+    def rule(self, rule: Rule) -> Rule:
+        """The rule; the very same one where it says the same. Raises Unfit."""
+        translated = Rule(self.matches(rule), rule.action, self._arguments[rule.action](rule.arguments))
+        return rule if translated == rule else translated
 
-    def translate(rule: Rule) -> Rule | str:
-        if changed[rule.action]:
-            return changed[rule.action]
-        matches: list[Pattern] = [None] * len(new.columns)
-        for column, pattern in zip(old.columns, rule.matches, strict=True):
+    def matches(self, rule: Rule) -> Matches:
+        """What the rule asks of the new columns. Raises Unfit."""
+        if self._same_columns:
+            return rule.matches
+        matches: list[Pattern] = [None] * len(self._new.columns)
+        for column, pattern in zip(self._old.columns, rule.matches, strict=True):
             if pattern is None:
                 continue
-            index = positions.get(column.name)
-            if index is None:
-                return f"the table does not match `{column.name}` any more"
-            if new.columns[index].type != column.type:
-                return f"`{column.name}` is of type {new.columns[index].type} now"
-            matches[index] = pattern
-        return replace(rule, matches=tuple(matches))
+            if column.name not in self._columns:
+                raise Unfit(f"the table does not match `{column.name}` any more")
+            index, wanted = self._columns[column.name]
+            matches[index] = fit_pattern(pattern, column, wanted)
+        for pattern, column in zip(matches, self._new.columns, strict=True):
+            if pattern is None and column.kind == "exact" and not self._new.ordered:
+                raise Unfit(f"the table matches `{column.name}` exactly now, and `*` cannot stand for it")
+        return tuple(matches)
+
+
+def _arguments(old: ActionSchema, new: ActionSchema | None) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+    """The arguments of an action as those of the new one, brought together by the parameters' names."""
+
+    def translate(arguments: tuple[int, ...]) -> tuple[int, ...]:
+        if new is None:
+            raise Unfit(f"the table has no action `{old.name}` any more")
+        given = {parameter.name: (value, parameter.type) for value, parameter in zip(arguments, old.parameters, strict=True)}
+        if given.keys() != {parameter.name for parameter in new.parameters}:
+            raise Unfit(f"`{old.name}` has other parameters now")
+        return tuple(
+            fit_value(f"`{parameter.name}` of `{new.name}`", *given[parameter.name], parameter.type) for parameter in new.parameters
+        )
 
     return translate
-
-
-def _alike(old: Sequence[ColumnSchema], new: Sequence[ColumnSchema]) -> bool:
-    return [(column.name, column.type) for column in old] == [(column.name, column.type) for column in new]
-
-
-def _why_other(old: ActionSchema, new: ActionSchema | None, table: TableSchema) -> str:
-    if new is None:
-        return f"the table has no action `{old.name}` any more"
-    if [parameter.type for parameter in old.parameters] != [parameter.type for parameter in new.parameters]:
-        return f"`{old.name}` has other parameters now"
-    return ""
 
 
 def _in_order(old: Sequence[LiveRule], mine: dict[int, LiveRule], from_file: list[LiveRule]) -> list[LiveRule]:

@@ -11,7 +11,7 @@ before that leaves the running one as it was. Functions raise RuntimeProblem, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -97,12 +97,13 @@ def swap(
     *,
     source: SourceRecord | None = None,
     recompile: Recompile | None = None,
-    discard: bool = False,
+    discard: Collection[str] = (),
 ) -> Change:
     """Puts another version of the service in place of the running one, on the same devices.
 
-    The file's rules become the new file's, the operator's stay; settings that the new version still has keep their values.
-    RuntimeProblem `rules-do-not-fit` lists the operator's rules that the new tables cannot hold; `discard` drops these.
+    The file's rules become the new file's, the operator's stay; so do values of settings. Of what does not fit, only that may be
+    lost which `discard` names: tables, settings, or `all`. RuntimeProblem: `rules-do-not-fit` (`settings-do-not-fit` where all
+    rules do) has everything that does not; `nothing-to-discard` where a name is neither a table nor a setting.
     `other-hook`, `other-chains`: what is attached cannot run the new version; unload it and load it anew.
     """
     from pcnc_runtime.replace_version import replace_version

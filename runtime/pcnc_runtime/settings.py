@@ -1,12 +1,16 @@
-"""The settings of a service: whether values fit them."""
+"""The settings of a service: whether values fit them, and what becomes of values in another version."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pcnc.manifest import Manifest
+from pcnc.show_value import show_value
 from pcnc.types import Type
 from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.fit_values import Unfit, fit_value
+from pcnc_runtime.misfits import Misfit, setting_shapes
 
 
 def checked_settings(manifest: Manifest, values: Mapping[str, int]) -> dict[str, int]:
@@ -27,15 +31,30 @@ def _allowed(type: Type) -> str:
     return f"0 to {type.maximum}"
 
 
-def kept_settings(old: Manifest, new: Manifest, values: Mapping[str, int]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The operator's values that the new version still has a setting for, of the same type, and notes of the others."""
-    types = {plan.name: plan.type for plan in new.configs}
-    before = {plan.name: plan.type for plan in old.configs}
-    kept, notes = {}, []
+@dataclass(frozen=True, slots=True)
+class MergedSettings:
+    """The values that go over to a new version, and those that cannot."""
+
+    values: Mapping[str, int]
+    misfits: tuple[Misfit, ...] = ()
+
+
+def merge_settings(old: Manifest, new: Manifest, values: Mapping[str, int]) -> MergedSettings:
+    """Brings the values that settings were given to the settings of the same name of a new version.
+
+    A value stays where it fits the new type. One that does not, or whose setting is gone, would be lost. Settings that were given
+    none have no state: they start with what the new version says.
+    """
+    before = {plan.name: plan for plan in old.configs}
+    after = {plan.name: plan for plan in new.configs}
+    kept: dict[str, int] = {}
+    misfits: list[Misfit] = []
     for name, value in values.items():
-        if name in types and types[name] == before.get(name):
-            kept[name] = value
-        else:
-            why = "is of another type now" if name in types else "is gone"
-            notes.append(f"setting `{name}` {why}; the value it was given is dropped")
-    return kept, tuple(notes)
+        had, has = before[name], after.get(name)
+        try:
+            if has is None:
+                raise Unfit(f"it was set to {show_value(value, had.type)}, and the new version does not have it")
+            kept[name] = fit_value(f"`{name}`", value, had.type, has.type)
+        except Unfit as unfit:
+            misfits.append(Misfit("setting", name, str(unfit), (), setting_shapes(had, has, value)))
+    return MergedSettings(kept, tuple(misfits))
