@@ -90,7 +90,8 @@ class Machine:
         }
 
     def __enter__(self) -> Machine:
-        own = "mount -t tmpfs run /run && mkdir /run/netns && mount -t bpf bpf /sys/fs/bpf && ip link set lo up"
+        folders = "mount -t tmpfs run /run && mkdir /run/netns && mount -t tmpfs records /var/lib"
+        own = f"{folders} && mount -t bpf bpf /sys/fs/bpf && ip link set lo up"
         begin = ["unshare", "--net", "--mount", "sh", "-c", f"{own} && echo ready && exec cat"]
         self._owner = subprocess.Popen(begin, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self._environment)
         assert self._owner.stdout is not None

@@ -29,6 +29,9 @@ COMMANDS = {
     "set": "swap",
     "rules": "rules",
     "show": "show",
+    "restore": "restore",
+    "save": "restore",
+    "unit": "unit",
     "stats": "stats",
     "probe": "probe",
 }

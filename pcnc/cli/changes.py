@@ -107,7 +107,7 @@ def attachment_in_words(attachment: Attachment) -> str:
     """`eth0 ingress: xdp, native`, and what is wrong with it, if anything is."""
     mode = f", {attachment.mode}" if attachment.mode else ""
     states = {"attached": "", "detached": ": taken off by somebody", "replaced": ": another program is there by now"}
-    states |= {"gone": ": the device is gone", "unknown": ": its network namespace cannot be entered"}
+    states |= {"gone": ": the device is gone", "unknown": ": its network namespace cannot be entered", "saved": ""}
     return f"{attachment.device} {attachment.chain} ({attachment.hook}{mode}){states[attachment.state]}"
 
 

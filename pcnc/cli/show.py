@@ -13,6 +13,7 @@ import typer
 
 from pcnc.cli.changes import attachment_in_words, attachment_to_json
 from pcnc.cli.list_rules import table_lines, table_to_json
+from pcnc.cli.not_loaded import not_loaded_to_json, tell_not_loaded
 from pcnc.cli.options import AsJson
 from pcnc.cli.report import guarded, in_colour, painted, print_json
 from pcnc.cli.stats import statistics_lines, statistics_to_json
@@ -40,6 +41,12 @@ def show(
     from pcnc_runtime import operations
 
     if name is not None:
+        if (saved := operations.describe_saved(name)) is not None:
+            if as_json:
+                print_json(not_loaded_to_json(saved))
+            else:
+                tell_not_loaded(saved)
+            return
         facts = operations.describe(name)
         if svg is not None:
             from pcnc.draw_svg import draw_svg
@@ -53,8 +60,9 @@ def show(
     if svg is not None:
         raise typer.BadParameter("name the service to draw", param_hint="--svg")
     found = [operations.describe(each) for each in operations.loaded_names()]
+    others = operations.list_not_loaded()
     if as_json:
-        print_json([service_to_json(facts) for facts in found])
+        print_json([*(service_to_json(facts) for facts in found), *map(not_loaded_to_json, others)])
         return
     for facts in found:
         print(_headline(facts))
@@ -62,6 +70,8 @@ def show(
             print(f"  {attachment_in_words(attachment)}")
     if not found:
         print("nothing is loaded")
+    for each in others:
+        tell_not_loaded(each)
 
 
 # ---- for people
@@ -172,6 +182,7 @@ def service_to_json(facts: ServiceFacts) -> dict[str, Any]:
     """Everything about a loaded service; times in seconds since the epoch, lengths in bytes."""
     return {
         "name": facts.name,
+        "state": "loaded",
         "service": facts.service,
         "hook": facts.hook,
         "generation": facts.generation,

@@ -10,7 +10,18 @@ from dataclasses import replace
 
 from pcnc.manifest import EntryPlan, Manifest
 from pcnc.program_words import ChainName
-from pcnc_runtime.attach import Direction, XdpMode, attach_tc, attach_xdp, detach_tc, detach_xdp, tc_program_id, xdp_attachment
+from pcnc_runtime.attach import (
+    Direction,
+    XdpMode,
+    attach_tc,
+    attach_xdp,
+    detach_tc,
+    detach_xdp,
+    replace_tc,
+    replace_xdp,
+    tc_program_id,
+    xdp_attachment,
+)
 from pcnc_runtime.changes import Attachment, AttachState
 from pcnc_runtime.devices import DeviceFacts, device_facts
 from pcnc_runtime.errors import RuntimeProblem
@@ -89,11 +100,24 @@ def _attach(planned: AttachedAt, program: Program, mode: XdpMode | None, name: s
     return replace(planned, added_qdisc=added)
 
 
+def put_on(planned: AttachedAt, was: AttachedAt, program: Program, mode: XdpMode | None, name: str) -> AttachedAt:
+    """Puts an entry program on a device of the calling thread's namespace, in one step in place of the one that is there yet."""
+    with without_signals():
+        if was.program_id == planned.program_id or replace(was, index=planned.index) != was or state_here(was) != "attached":
+            return _attach(planned, program, mode, name)
+        if was.hook == "xdp":
+            with open_program_by_id(was.program_id) as old:
+                replace_xdp(was.index, program.fd, old.fd, XdpMode(was.mode))
+        else:
+            replace_tc(was.index, _DIRECTIONS[was.chain], program.fd, name=f"pcnc_{name}")
+        return planned
+
+
 def detach_all(state: State) -> tuple[Attachment, ...]:
     """Takes our programs off all devices; what each carried before. Where another program is by now, it stays."""
     with without_signals(), entered(state.namespace) as found:
         if not found:
-            return tuple(_report(at, "gone") for at in state.attachments)
+            return tuple(_report(at, "gone" if at.program_id else "saved") for at in state.attachments)
         # An added clsact can go only when the filters of both directions are off.
         ordered = sorted(state.attachments, key=lambda at: at.added_qdisc)
         reports = {at: _report(at, _detach(at)) for at in ordered}
@@ -101,7 +125,7 @@ def detach_all(state: State) -> tuple[Attachment, ...]:
 
 
 def _detach(at: AttachedAt) -> AttachState:
-    state = _state_here(at)
+    state = state_here(at)
     if state != "attached":
         return state
     try:
@@ -123,12 +147,15 @@ def attachment_states(state: State) -> tuple[Attachment, ...]:
     """What the devices carry now."""
     try:
         with entered(state.namespace) as found:
-            return tuple(_report(at, _state_here(at) if found else "gone") for at in state.attachments)
+            return tuple(_report(at, state_here(at) if found or not at.program_id else "gone") for at in state.attachments)
     except OSError:
         return tuple(_report(at, "unknown") for at in state.attachments)
 
 
-def _state_here(at: AttachedAt) -> AttachState:
+def state_here(at: AttachedAt) -> AttachState:
+    """What a device of the calling thread's namespace carries where we put something."""
+    if not at.program_id:
+        return "saved"
     try:
         if at.hook == "xdp":
             found = xdp_attachment(at.index)

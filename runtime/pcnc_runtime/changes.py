@@ -12,6 +12,7 @@ from typing import Literal
 from pcnc.manifest import Hook, Variant
 from pcnc.program_words import ChainName
 from pcnc.shape import Shape
+from pcnc_runtime.errors import RuntimeProblem
 
 Origin = Literal["file", "operator", "both"]
 """Who owns a rule: the file that was compiled, who sits at the keyboard, or both (one rule, said twice)."""
@@ -45,8 +46,11 @@ Recompile = Callable[[SourceRecord, Shape], BuiltVariant]
 # ---- reports
 
 
-AttachState = Literal["attached", "detached", "replaced", "gone", "unknown"]
-"""What a device says: it runs our program, none, or somebody else's; it is gone; or its namespace cannot be entered."""
+AttachState = Literal["attached", "detached", "replaced", "gone", "unknown", "saved"]
+"""What a device says: it runs our program, none, or somebody else's; it is gone; or its namespace cannot be entered.
+
+`saved`: nobody asked it, the machine was started anew since.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class Change:
     """
 
     name: str
-    what: Literal["load", "swap", "rollback", "rules", "settings"]
+    what: Literal["load", "swap", "rollback", "rules", "settings", "restore"]
     generation: int
     previous: int | None
     in_force: float
@@ -98,3 +102,17 @@ class Change:
     dry_run: bool = False
     changed: bool = True
     """False where everything was as it was to be: then `generation` is the one that stays in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of a service that was to be restored.
+
+    `restored`: it is loaded again; `mended`: it was loaded, and is on its devices again; `loaded`: it was, and was left alone;
+    `failed` for the reason that `problem` gives, and it is what it was.
+    """
+
+    name: str
+    outcome: Literal["restored", "mended", "loaded", "failed"]
+    change: Change | None = None
+    problem: RuntimeProblem | None = None

@@ -16,6 +16,9 @@ from pcnc_runtime.pins import open_map
 from pcnc_runtime.records import Carried, Generation, State
 from pcnc_runtime.state import Place
 
+NO_GENERATION = "drop: no generation"
+"""The reason of packets that found the entry empty."""
+
 _ONE_BY_ONE = 8
 """Where less than one in so many entries is wanted, a map is read entry by entry."""
 

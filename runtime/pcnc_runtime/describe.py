@@ -15,6 +15,7 @@ from pcnc_runtime.facts import (
     BlockFacts,
     ChainFacts,
     RuleFacts,
+    SavedFacts,
     ServiceFacts,
     SettingFacts,
     Statistics,
@@ -62,6 +63,30 @@ def describe_service(name: str) -> ServiceFacts:
         tables=tuple(_table(entry, live, variant, statistics) for entry in manifest.tables),
         settings=settings_of(manifest, live),
         statistics=statistics,
+    )
+
+
+def describe_saved(name: str) -> SavedFacts | None:
+    """See `operations.describe_saved`."""
+    place = place_of(name)
+    state = place.read()
+    if state is None or state.phase not in ("saved", "restoring"):
+        return None
+    live = place.read_record(state.kept[0])
+    bundle = StoredBundle(place.bundles / live.bundle)
+    manifest = bundle.manifest
+    bundle.variant(live.variant)
+    return SavedFacts(
+        name=name,
+        service=manifest.service,
+        hook=manifest.hook,
+        generation=live.number,
+        loaded=state.loaded,
+        since=live.since,
+        netns=state.netns,
+        attachments=attachment_states(state),
+        rules=tuple((table, len(record.rules)) for table, record in live.tables.items()),
+        settings=settings_of(manifest, live),
     )
 
 

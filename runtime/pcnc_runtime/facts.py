@@ -8,6 +8,7 @@ from pcnc.manifest import BlockPlan, ChainPlan, ConfigPlan, Hook, TablePlan
 from pcnc.program_words import ChainName
 from pcnc.rules import Rule, TableSchema
 from pcnc_runtime.changes import Attachment, Origin
+from pcnc_runtime.errors import RuntimeProblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +143,30 @@ class ServiceFacts:
     tables: tuple[TableFacts, ...]
     settings: tuple[SettingFacts, ...]
     statistics: Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class SavedFacts:
+    """A service that was loaded when the machine went down, and is not loaded now: what `restore` is going to bring back.
+
+    `netns` is the name of the devices' network namespace: "" is the machine's own, None has no name. `rules`: how many, by table.
+    """
+
+    name: str
+    service: str
+    hook: Hook
+    generation: int
+    loaded: float
+    since: float
+    netns: str | None
+    attachments: tuple[Attachment, ...]
+    rules: tuple[tuple[str, int], ...]
+    settings: tuple[SettingFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedFacts:
+    """A service of which not all can be read that was written down, and the first thing that cannot."""
+
+    name: str
+    problem: RuntimeProblem

@@ -7,28 +7,25 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from pcnc.manifest import EntryPlan
 from pcnc.shape import shape_of
 from pcnc_runtime.advance import Planner, Wanted, choose_variant
 from pcnc_runtime.attach import XdpMode
 from pcnc_runtime.attachments import attach_all, check_devices, unfinished_checksums
 from pcnc_runtime.bundle import Bundle
-from pcnc_runtime.bundle_store import StoredBundle, store_bundle, store_source
+from pcnc_runtime.bundle_store import store_bundle, store_source
+from pcnc_runtime.chain_entries import make_entry
 from pcnc_runtime.changes import Attachment, Change, Recompile, SourceRecord
 from pcnc_runtime.devices import DeviceFacts
-from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
+from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.generation import build_generation, put_into_force
-from pcnc_runtime.kernel_maps import MapType, create_map
 from pcnc_runtime.kernel_needs import check_needs
 from pcnc_runtime.live_rules import rules_of_file
 from pcnc_runtime.namespaces import current_namespace, name_of_namespace
-from pcnc_runtime.objects import load_program
-from pcnc_runtime.pins import make_directory, pin, remove_tree
+from pcnc_runtime.pins import make_directory, remove_tree
 from pcnc_runtime.programs import Program
 from pcnc_runtime.records import AttachedAt, Carried, State
 from pcnc_runtime.recovery import recover, remove_everything, tear_down
 from pcnc_runtime.settings import checked_settings
-from pcnc_runtime.signals import without_signals
 from pcnc_runtime.state import Place, locked, place_of
 
 
@@ -108,12 +105,12 @@ class _Loading:
             next_ids=wanted.next_ids,
             carried=Carried(),
         )
-        _make_pins_folder(place)
+        make_pins_folder(place)
         programs = build_generation(place, record, wanted.manifest, chosen.variant, None)
         place.write_record(record)
         with ExitStack() as stack:
             entries: dict[str, Program] = {
-                entry.chain: stack.enter_context(self._entry(entry, stored)) for entry in manifest.entries
+                entry.chain: stack.enter_context(make_entry(place, entry, stored)) for entry in manifest.entries
             }
             flip = put_into_force(place, 1)
             self._tell(state, ())
@@ -141,26 +138,9 @@ class _Loading:
         self._state = replace(state, attachments=attachments)
         self._place.write(self._state)
 
-    def _entry(self, plan: EntryPlan, stored: StoredBundle) -> Program:
-        """Makes and pins a chain's entry: the array of one slot, the count of packets that find it empty, the program."""
-        folder, chain = self._place.pins, plan.chain
-        try:
-            with (
-                create_map(MapType.PROG_ARRAY, 4, 4, 1, name="entry") as entry,
-                create_map(MapType.PERCPU_ARRAY, 4, 8, 1, name="fallen") as fallen,
-            ):
-                given = {"blocks": entry.fd, "verdicts": fallen.fd}
-                with without_signals():
-                    program = load_program(stored.read(plan.object), maps=given, name=f"entry_{chain}")
-                pin(entry.fd, folder / f"entry_{chain}")
-                pin(fallen.fd, folder / f"fallen_{chain}")
-                pin(program.fd, folder / f"program_{chain}")
-                return program
-        except OSError as error:
-            raise problem_from_errno(error, f"make the entry of chain `{chain}`") from None
 
-
-def _make_pins_folder(place: Place) -> None:
+def make_pins_folder(place: Place) -> None:
+    """Makes the folder of a service's pins."""
     for attempt in range(3):
         try:
             make_directory(place.pins)

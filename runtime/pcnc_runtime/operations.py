@@ -23,6 +23,7 @@ from pcnc_runtime.changes import (
     BuiltVariant,
     Change,
     Recompile,
+    Restored,
     RuleChanges,
     SourceRecord,
 )
@@ -36,7 +37,7 @@ from pcnc_runtime.transaction import changes_nothing, nothing_changed, with_edit
 if TYPE_CHECKING:
     from pcnc_runtime.attach import XdpMode
     from pcnc_runtime.bundle import Bundle
-    from pcnc_runtime.facts import ServiceFacts, SettingFacts, Statistics, TableFacts
+    from pcnc_runtime.facts import DamagedFacts, SavedFacts, ServiceFacts, SettingFacts, Statistics, TableFacts
     from pcnc_runtime.live import LiveVariants
 
 __all__ = [
@@ -49,17 +50,22 @@ __all__ = [
     "FlushTable",
     "Recompile",
     "ReplaceRules",
+    "Restored",
     "RuleChanges",
     "SourceRecord",
     "change_rules",
     "describe",
+    "describe_saved",
+    "list_not_loaded",
     "load",
     "loaded_names",
     "read_schemas",
     "read_settings",
     "read_table",
     "read_variants",
+    "restore",
     "rollback",
+    "save",
     "set_configs",
     "statistics",
     "swap",
@@ -191,6 +197,59 @@ def describe(name: str) -> ServiceFacts:
 
     with told(f"read `{name}`"):
         return describe_service(name)
+
+
+def describe_saved(name: str) -> SavedFacts | None:
+    """What is written down of a service that was loaded when the machine went down; None where it is not such a one."""
+    from pcnc_runtime.describe import describe_saved
+
+    with told(f"read `{name}`"):
+        return describe_saved(name)
+
+
+def list_not_loaded() -> tuple[SavedFacts | DamagedFacts, ...]:
+    """Every name that something is written down of, and nothing loaded under: saved, or damaged. Sorted."""
+    from pcnc_runtime.facts import DamagedFacts
+
+    found: list[SavedFacts | DamagedFacts] = []
+    for name in names_with_records():
+        try:
+            saved = describe_saved(name)
+        except RuntimeProblem as problem:
+            if problem.name != "broken-record":
+                raise
+            found.append(DamagedFacts(name, problem))
+        else:
+            found += [saved] if saved else []
+    return tuple(found)
+
+
+def restore(names: Sequence[str] | None = None, *, wait: float = 0.0) -> tuple[Restored, ...]:
+    """Brings back what was loaded when the machine went down: bundle, rules, settings, order, and counts as they were saved.
+
+    Without `names` everything, in the order in which it was loaded; what is loaded is left alone then, while one that is named is
+    put back on devices that somebody took it off. What fails stays saved, and is no obstacle to the others. For devices and
+    namespaces that are not there one waits as many seconds. RuntimeProblem `not-loaded`, `no-such-device`, `no-namespace`,
+    `device-carries-xdp`, `device-carries-tc`, `broken-record` and others are in the answer.
+    """
+    from pcnc_runtime.restore import names_to_restore, restore_all
+
+    with told("restore"):
+        return restore_all(names_to_restore() if names is None else names, mend=names is not None, wait=wait)
+
+
+def save(names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Writes down what loaded services have counted, for `restore` to go on from; without `names` of all. The names.
+
+    RuntimeProblem `not-loaded`, `busy`.
+    """
+    from pcnc_runtime.saved_counts import save_counts
+
+    chosen = loaded_names() if names is None else tuple(names)
+    for name in chosen:
+        with told(f"save the counts of `{name}`"), opened(name) as loaded:
+            save_counts(loaded.place, loaded.state)
+    return chosen
 
 
 def read_schemas(name: str) -> tuple[TableSchema, ...]:

@@ -22,7 +22,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 Phase = Literal["loading", "loaded", "unloading", "saved", "restoring"]
 """`saved`: it was loaded when the machine went down. That is never written: it follows from who wrote what is there."""
 
-What = Literal["load", "swap", "rules", "settings"]
+What = Literal["load", "swap", "rules", "settings", "restore"]
 
 
 @dataclass(frozen=True, slots=True)

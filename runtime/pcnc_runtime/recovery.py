@@ -36,7 +36,10 @@ def recover(place: Place) -> State | None:
     if state is None:
         _recover_without_state(place)
         return None
-    if state.phase in ("saved", "restoring"):
+    if state.phase == "restoring":
+        undo_restore(place, state)
+        return recover(place)
+    if state.phase == "saved":
         raise not_restored(place.name)
     if state.phase != "loaded":
         tear_down(place, state)
@@ -52,6 +55,17 @@ def recover(place: Place) -> State | None:
         place.write(state)
     sweep(place, state)
     return state
+
+
+def undo_restore(place: Place, state: State) -> None:
+    """Undoes what a restore has done until now: what is written down is what it was before. The opposite of `restore`."""
+    from pcnc_runtime.attachments import detach_all
+
+    detach_all(state)
+    wait_for_packets()
+    remove_tree(place.pins)
+    place.record(state.last).unlink(missing_ok=True)
+    place.pending.unlink(missing_ok=True)
 
 
 def _recover_without_state(place: Place) -> None:
@@ -162,7 +176,10 @@ def remove_service(place: Place) -> tuple[Attachment, ...]:
         state = None
     if state is None:
         if not list_pins(place.pins):
+            known = place.state.exists()
             remove_everything(place)
+            if known:
+                return ()
             raise not_loaded(place.name)
         state = _without_records(place)
     reports = tear_down(place, state)

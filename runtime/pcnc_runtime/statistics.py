@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Self
 
 from pcnc_runtime.bundle_store import StoredBundle
-from pcnc_runtime.counts import CountMaps, Reasons, Rules, open_count_maps, total
+from pcnc_runtime.counts import NO_GENERATION, CountMaps, Reasons, Rules, open_count_maps, total
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.facts import ChainStatistics, Count, Statistics, TableStatistics
 from pcnc_runtime.kernel_maps import KernelMap
@@ -18,9 +18,6 @@ from pcnc_runtime.pins import open_map
 from pcnc_runtime.records import Generation, State
 from pcnc_runtime.recovery import not_loaded
 from pcnc_runtime.state import Place, place_of, told
-
-NO_GENERATION = "drop: no generation"
-"""The reason of packets that found the entry empty."""
 
 _ATTEMPTS = 20
 _NOT_DROPPED = ("next", "pass")
@@ -108,8 +105,10 @@ class CountView:
         counted = counts.get(name, {})
         # Reasons that only an earlier version knew come behind those of the live one.
         known = dict.fromkeys((*self.live.chains[name].reasons, *counted))
-        fallen = self._fallen[name].sum_per_cpu(0) if name in self._fallen else None
-        listed = (*((reason, counted.get(reason, 0)) for reason in known), (NO_GENERATION, fallen[0] if fallen else 0))
+        known.pop(NO_GENERATION, None)
+        fallen = (self._fallen[name].sum_per_cpu(0) if name in self._fallen else None) or (0,)
+        lost = counted.get(NO_GENERATION, 0) + fallen[0]
+        listed = (*((reason, counted.get(reason, 0)) for reason in known), (NO_GENERATION, lost))
         return ChainStatistics(
             chain="egress" if name == "egress" else "ingress",
             packets=sum(count for _, count in listed),
