@@ -13,7 +13,7 @@ from statistics import median
 from bench.compiled import FIREWALL, firewall
 from bench.lab import Lab, Namespace
 from bench.packets import datagram
-from bench.traffic import Generator, Kind, Sink, lossless_rate
+from bench.traffic import Generator, Kind, Sink, go_first, lossless_rate
 from pcnc.cli.compile_service import build_service
 from pcnc_runtime import operations
 from pcnc_runtime.bundle import Bundle
@@ -77,7 +77,7 @@ def measure_swaps(swaps: int = SWAPS, packets: int = PACKETS, progress: Callable
         with _loaded(versions[0], name, right), Sink(right, "eth0", Kind.TC) as sink:
             highest = lossless_rate(left, "eth0", frames[0], lambda: sink.packets, cpu=first)
             before = Counts.read(name, sink)
-            with Generator(left, "eth0", *frames, rate=0.9 * highest, cpu=first) as generator, _kept_to(others or [first]):
+            with Generator(left, "eth0", *frames, rate=0.9 * highest, cpu=first) as generator, keep_to(others or [first]):
                 began = time.perf_counter()
                 while len(in_force) < swaps or generator.sent < packets:
                     change = operations.swap(name, versions[(len(in_force) + 1) % 2])
@@ -167,13 +167,19 @@ def _version(tables: int) -> Bundle:
 
 
 @contextmanager
-def _kept_to(cpus: Collection[int]) -> Iterator[None]:
-    """Keeps the calling thread to these CPUs: one that swaps where packets are made would only slow them down."""
-    before = os.sched_getaffinity(0)
+def keep_to(cpus: Collection[int], *, urgent: bool = False) -> Iterator[None]:
+    """Keeps the calling thread to these CPUs: one that swaps where packets are made would only slow them down.
+
+    An `urgent` one does not wait for others there, where it may do that.
+    """
+    before, policy, priority = os.sched_getaffinity(0), os.sched_getscheduler(0), os.sched_getparam(0)
     os.sched_setaffinity(0, cpus)
     try:
+        if urgent:
+            go_first()
         yield
     finally:
+        os.sched_setscheduler(0, policy & ~os.SCHED_RESET_ON_FORK, priority)
         os.sched_setaffinity(0, before)
 
 

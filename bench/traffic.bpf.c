@@ -12,7 +12,6 @@
     } name SEC(".maps")
 
 #define LONGEST_PACKET 1520 /* and 14 the shortest; traffic.py says the same */
-#define BURST 16            /* frames that may follow each other at once after a pause */
 
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
@@ -39,17 +38,18 @@ struct pace {
 MAP(BPF_MAP_TYPE_ARRAY, 1, __u32, struct pace, pace);
 
 /* How many packets there are, and the word in them that varies: the packet's own plus a random number below `count`, in network
-   byte order at `offset`, `width` 0 (none), 2 or 4 bytes wide. The checksums at `checksum` (0: none) follow. */
+   byte order at `offset`, `width` 0 (none), 2 or 4 bytes wide. The checksums at `checksum` (0: none) follow. At `number` (0: nowhere)
+   stands, 8 bytes in host order, how many frames of the packet went before. `burst` frames may follow each other after a pause. */
 struct setup {
-    __u32 packets, offset, width, count, checksum[2];
+    __u32 packets, offset, width, count, checksum[2], number, burst;
 };
-const volatile struct setup setup SEC(".rodata.setup") = {.packets = 1};
+const volatile struct setup setup SEC(".rodata.setup") = {.packets = 1, .burst = 1};
 
 static __u64 next_due; /* 1/1024 ns */
 static __u32 turn;
 
 /* Whether it is time for a frame. Frames are run through `generate` as fast as they go, and those that are not due are dropped:
-   so the pace is even, and no time is spent with interrupts off. A pause is not made up for by more than a small burst. */
+   so the pace is even, and no time is spent with interrupts off. A pause is made up for by a burst, and no more. */
 static inline int due(void)
 {
     __u32 key = 0;
@@ -62,7 +62,7 @@ static inline int due(void)
 
         if (now < next_due)
             return 0;
-        next_due = next_due + BURST * set->interval < now ? now : next_due + set->interval;
+        next_due = next_due + setup.burst * set->interval < now ? now : next_due + set->interval;
     }
     return 1;
 }
@@ -113,6 +113,15 @@ static inline void vary(struct xdp_md *context)
     }
 }
 
+static inline void number(struct xdp_md *context, __u64 before)
+{
+    void *data = (void *)(long)context->data, *end = (void *)(long)context->data_end;
+    __u64 *at = data + setup.number;
+
+    if ((void *)(at + 1) <= end)
+        *at = before;
+}
+
 SEC("xdp") int generate(struct xdp_md *context)
 {
     __u32 key = turn;
@@ -135,6 +144,8 @@ SEC("xdp") int generate(struct xdp_md *context)
         return XDP_ABORTED;
     if (setup.width)
         vary(context);
+    if (setup.number)
+        number(context, packet->sent);
     packet->sent++;
     return bpf_redirect_map(&device, 0, 0);
 }

@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -39,6 +40,9 @@ _LIVE_FRAMES = 1 << 1  # BPF_F_TEST_XDP_LIVE_FRAMES
 _BATCH = 64  # frames that go to the device at once: a quarter of veth's ring
 _RUNS = 1 << 23
 """Frames a call, sent or not yet due: half a second or so, since each call waits some 15 ms for the kernel's sake."""
+
+BURST = 16
+"""Frames that follow each other at once after a pause, where nothing else is asked for."""
 
 _SHORTEST, _LONGEST = 14, 1520
 _PACKET = struct.Struct(f"=QII{_LONGEST}s")  # struct packet of traffic.bpf.c
@@ -68,8 +72,10 @@ class Generator:
     """Sends packets out of a device, from a thread, between `start` and `stop`; a context manager does both.
 
     The packets (14 to 1520 bytes each) take turns. `rate` is a number a second, None for as many as go; the thread keeps a CPU
-    busy in either case, and about every half second there is a pause of 15 ms, not made up for. `cpu` says which; over veth the
-    receiver runs there, too. ValueError for packets that cannot be sent; OSError and RuntimeProblem where the kernel refuses.
+    busy in either case, and about every half second there is a pause of 15 ms. What a pause cost is made up for by `burst` frames
+    at once, at most. `cpu` says which; over veth the receiver runs there, too, and `urgent` lets nobody else run there as long as
+    there is something to send. `number` is where in each frame stands how many of its packet went before: 8 bytes, host order.
+    ValueError for packets that cannot be sent; OSError and RuntimeProblem where the kernel refuses.
     """
 
     def __init__(
@@ -80,10 +86,16 @@ class Generator:
         variation: Variation | None = None,
         rate: float | None = None,
         cpu: int | None = None,
+        burst: int = BURST,
+        number: int | None = None,
+        urgent: bool = False,
     ) -> None:
         if not packets or not all(_SHORTEST <= len(packet) <= _LONGEST for packet in packets):
             raise ValueError(f"a packet has {_SHORTEST} to {_LONGEST} bytes")
-        self._namespace, self._device, self._cpu = namespace, device, cpu
+        if number is not None and not 0 < number <= min(len(packet) for packet in packets) - 8:
+            raise ValueError("a number has 8 bytes, and lies within every packet, not at its first byte")
+        self._namespace, self._device, self._cpu, self._urgent = namespace, device, cpu, urgent
+        self._number, self._burst = number or 0, burst
         self._longest = max(packets, key=len)
         self._stopping = threading.Event()
         self._failure: OSError | None = None
@@ -98,13 +110,13 @@ class Generator:
             raise
 
     def _load(self, packets: Sequence[bytes], variation: Variation | None) -> None:
-        settings = [len(packets), 0, 0, 0, 0, 0]
+        settings = [len(packets), 0, 0, 0, 0, 0, self._number, self._burst]
         if variation is not None:
             for packet in packets:
                 variation.check(packet)
             sums = (*variation.checksums, 0, 0)
-            settings[1:] = [variation.offset, variation.width, variation.count, sums[0], sums[1]]
-        self._object.set_value(".rodata.setup", struct.pack("=6I", *settings))
+            settings[1:6] = [variation.offset, variation.width, variation.count, sums[0], sums[1]]
+        self._object.set_value(".rodata.setup", struct.pack("=8I", *settings))
         self._object.resize_map("packets", len(packets))
         self._object.load_only(["generate"])
         self._object.load()
@@ -179,11 +191,22 @@ class Generator:
             enter(self._namespace.path)
             if self._cpu is not None:
                 os.sched_setaffinity(0, {self._cpu})
+            if self._urgent:
+                go_first()
             fd = self._object.program_fd("generate")
             while not self._stopping.is_set():
                 _run_frames(fd, self._longest, _RUNS)
         except OSError as error:
             self._failure = error
+
+
+def go_first() -> None:
+    """Lets the calling thread run whenever it wants to (sched(7): SCHED_FIFO), whoever else is at work; where it may not, it waits.
+
+    A nice value would not do: where the kernel groups processes by session, it counts among those of one session only.
+    """
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
 def _opened() -> ObjectFile:

@@ -6,22 +6,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.run_measurements import Measured, Show, run_measurements
-from bench.swaps import measure_swaps
-from soak.bounds import all_hold, at_least, bounds_table, exactly
+from soak.bounds import all_hold
+from soak.mixed import Amounts, measure_mixed, mixed_table
 
 
-def _swaps(show: Show) -> Measured:
-    result = measure_swaps(progress=lambda done: show(f"{done:,} swaps"))
-    bounds = (
-        at_least("swaps", result.swaps, 1_000),
-        at_least("packets sent", result.sent, 1_000_000),
-        exactly("lost", result.lost),
-        exactly("wrong verdicts", result.wrong),
-    )
-    return result, bounds_table("Swaps of two versions of the firewall", bounds), all_hold(bounds)
+def _mixed(show: Show) -> Measured:
+    wanted = Amounts()
+    result = measure_mixed(wanted, show)
+    bounds = result.bounds(wanted)
+    return result, mixed_table(bounds), all_hold(bounds)
 
 
-MEASUREMENTS: Mapping[str, Callable[[Show], Measured]] = {"swaps": _swaps}
+MEASUREMENTS: Mapping[str, Callable[[Show], Measured]] = {"mixed": _mixed}
 """By name, what runs: its results, a table of its bounds, and whether all of these held. Each part of a soak is one line here."""
 
 
