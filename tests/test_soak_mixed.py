@@ -93,20 +93,17 @@ def test_the_observer_tells_lost_doubled_and_late_frames_apart(lab: Lab) -> None
     with Sink(right, "eth0", Kind.GATE), Observer(right, "eth0", (0, 7)) as observer:
         frames = flows(2)
         sent = [(0, 0), (0, 1), (0, 3), (0, 2), (0, 2), (1, 0), (1, 5)]
-        with left.entered():
-            import socket
-
-            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
-                sender.bind(("eth0", 0))
-                for flow, number in sent:
-                    frame = bytearray(frames[flow])
-                    frame[NUMBER_OFFSET : NUMBER_OFFSET + 8] = number.to_bytes(8, "little")
-                    frame[11] = 7 * flow
-                    sender.send(frame)
-                sender.send(bytes(12) + b"\x08\x00" + b"\xff" * 80)
-                frame[11] = 1
-                frame[NUMBER_OFFSET] = 6
+        with left.entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+            sender.bind(("eth0", 0))
+            for flow, number in sent:
+                frame = bytearray(frames[flow])
+                frame[NUMBER_OFFSET : NUMBER_OFFSET + 8] = number.to_bytes(8, sys.byteorder)
+                frame[11] = 7 * flow
                 sender.send(frame)
+            sender.send(bytes(12) + b"\x08\x00" + b"\xff" * 80)
+            frame[11] = 1
+            frame[NUMBER_OFFSET : NUMBER_OFFSET + 8] = (6).to_bytes(8, sys.byteorder)
+            sender.send(frame)
         seen = observer.read()
         first, second = seen.flows[:2]
         assert (first.arrived, first.next, first.duplicated, first.reordered) == (4, 4, 1, 1)
