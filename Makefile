@@ -13,8 +13,8 @@ STAMP  := .venv/.installed-from-pyproject
 # NEEDED:PACKAGE, where NEEDED is a command, a library (*.so.*) or a file, and PACKAGE is Debian's name for what brings it.
 CHECK_NEEDS := python3:python3 ensurepip:python3-venv
 RUN_NEEDS   := $(CHECK_NEEDS) clang:clang-19 /usr/include/linux/bpf.h:linux-libc-dev libbpf.so.1:libbpf1 ip:iproute2 ethtool:ethtool
-TEST_NEEDS  := $(RUN_NEEDS) /usr/include/bpf/bpf_helpers.h:libbpf-dev ping:iputils-ping tcpdump:tcpdump iperf3:iperf3 strace:strace setpriv:util-linux bpftool:bpftool
-BENCH_NEEDS := $(RUN_NEEDS) /usr/include/bpf/bpf_helpers.h:libbpf-dev
+TEST_NEEDS  := $(RUN_NEEDS) libbcc.so.0:libbpfcc /usr/include/bpf/bpf_helpers.h:libbpf-dev ping:iputils-ping tcpdump:tcpdump iperf3:iperf3 strace:strace setpriv:util-linux bpftool:bpftool
+BENCH_NEEDS := $(RUN_NEEDS) libbcc.so.0:libbpfcc /usr/include/bpf/bpf_helpers.h:libbpf-dev
 SOAK_NEEDS  := $(BENCH_NEEDS) iperf3:iperf3 strace:strace bpftool:bpftool
 
 # Installs those of $(1) that are missing. Any clang is good enough; where there is none, Debian's newest is taken.

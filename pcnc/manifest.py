@@ -5,7 +5,7 @@ Pure data with a JSON form. It is read at each rule change, so this module impor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -20,6 +20,7 @@ FORMAT = 1
 
 Classifier = Literal["hash", "lpm_trie", "list"]
 Hook = Literal["xdp", "tc"]
+Toolchain = Literal["clang", "bcc"]
 
 
 class ManifestError(Exception):
@@ -179,6 +180,9 @@ class Manifest:
     needs: tuple[str, ...]
     """What the kernel must have, in words that `probe` knows: `xdp`, `tc`, `bpf_loop`, `lpm_trie`."""
     hashes: tuple[tuple[str, str], ...]
+    toolchain: Toolchain = "clang"
+    toolchain_version: str = ""
+    """What made the objects, in its own words; empty in bundles from before there was more than one."""
 
     def table(self, name: str) -> TableEntry:
         """The table of that name; KeyError if there is none."""
@@ -271,7 +275,7 @@ def _decode(wanted: Any, data: Any, where: str) -> Any:
         assert isinstance(wanted, type)
         hints = _types_of_fields(wanted)
         names = {field.name for field in fields(wanted) if field.name in data}
-        missing = {field.name for field in fields(wanted)} - names
+        missing = {field.name for field in fields(wanted) if field.default is MISSING} - names
         if missing:
             raise ManifestError(f"{where}: {', '.join(sorted(missing))} is missing")
         return wanted(**{name: _decode(hints[name], data[name], f"{where}.{name}") for name in names})

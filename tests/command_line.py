@@ -74,6 +74,11 @@ def pcnc(
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+def no_compiler(folder: Path) -> dict[str, str]:
+    """Variables by which no compiler is found, given a folder without programs."""
+    return {"PATH": str(folder), "PCNC_CLANG": "", "PCNC_TOOLCHAIN": "", "PCNC_LIBBCC": str(folder / "libbcc.so.0")}
+
+
 def start(*arguments: str | Path, within: Namespace | None = None) -> subprocess.Popen[bytes]:
     """Starts `pcnc` and returns at once; `ended` waits for it."""
     command = [*_entering(within), *COMMAND, *map(str, arguments)]

@@ -97,8 +97,8 @@ def test_a_header_that_changed_is_seen(include: Path, counting: Path, monkeypatc
 
 def test_another_clang_compiles_anew(include: Path, cache: Path) -> None:
     clang = find_clang()
-    compile_sources({"a": TEXT}, include=include, clang=clang)
-    compile_sources({"a": TEXT}, include=include, clang=Clang(clang.path, "another version"))
+    compile_sources({"a": TEXT}, include=include, compiler=clang)
+    compile_sources({"a": TEXT}, include=include, compiler=Clang(clang.path, "another version"))
     assert len(list(cache.glob("*.o"))) == 2
 
 

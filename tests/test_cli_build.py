@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import EXAMPLES, pcnc
+from tests.command_line import EXAMPLES, no_compiler, pcnc
 
 pytestmark = pytest.mark.clang
 FIREWALL = EXAMPLES / "firewall.pcn"
@@ -66,7 +66,7 @@ def test_a_service_with_errors_is_not_built(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [("build", FIREWALL, "-o", "bundle"), ("load", FIREWALL, "--name", "x", "--dev", "lo")])
 def test_no_clang_on_the_path(tmp_path: Path, command: tuple[str, ...]) -> None:
-    done = pcnc(*command, changed={"PATH": str(tmp_path)}, without=["PCNC_CLANG"], folder=tmp_path)
+    done = pcnc(*command, changed=no_compiler(tmp_path), folder=tmp_path)
     assert "there is no clang on the PATH" in done.refused("no-clang")
     assert list(tmp_path.iterdir()) == []
 
@@ -78,7 +78,7 @@ def test_a_clang_that_is_none(tmp_path: Path) -> None:
 
 
 def test_without_a_compiler_tests_run_on_the_interpreter_alone(tmp_path: Path) -> None:
-    done = pcnc("test", FIREWALL, changed={"PATH": str(tmp_path)}, without=["PCNC_CLANG"]).check()
+    done = pcnc("test", FIREWALL, changed=no_compiler(tmp_path)).check()
     assert done.output.endswith("all passed, on interpreter\nnot tried in the kernel: there is no clang on the PATH\n")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.lab import Lab
-from tests.command_line import EXAMPLES, ended, pcnc, start
+from tests.command_line import EXAMPLES, ended, no_compiler, pcnc, start
 from tests.live_service import FIREWALL, Wire, new_name, udp, with_rules
 from tests.loaded_by_command import Service, loaded
 
@@ -82,13 +82,13 @@ def test_from_load_to_unload(wire: Wire) -> None:
 def test_a_bundle_needs_no_compiler(wire: Wire, tmp_path: Path) -> None:
     name, bundle = new_name(), tmp_path / "bundle"
     pcnc("build", EXAMPLES / "firewall.pcn", "-o", bundle, "--hook", "tc").check()
-    poor = {"PATH": str(tmp_path)}
+    poor = no_compiler(tmp_path)
     command = ("load", bundle, "--name", name, "--dev", "eth0")
     pcnc(*command, "--hook", "xdp", within=wire.right).refused("other-hook")
-    done = pcnc(*command, within=wire.right, changed=poor, without=["PCNC_CLANG"]).check()
+    done = pcnc(*command, within=wire.right, changed=poor).check()
     try:
         assert "eth0 ingress (tc)" in done.output
-        done = pcnc("rules", name, "sources", "add", "10.0.0.0/8 -> drop", changed=poor, without=["PCNC_CLANG"]).check()
+        done = pcnc("rules", name, "sources", "add", "10.0.0.0/8 -> drop", changed=poor).check()
         assert "wider variant `general`" in done.errors
         assert not wire.passes(udp(source="10.0.0.1"))
     finally:

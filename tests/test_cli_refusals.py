@@ -17,7 +17,7 @@ from pcnc_runtime.attach import attach_xdp, detach_xdp, xdp_attachment
 from pcnc_runtime.operations import loaded_names
 from pcnc_runtime.probe import load_minimal
 from pcnc_runtime.programs import ProgramType
-from tests.command_line import EXAMPLES, Done, ended, environment, pcnc, start
+from tests.command_line import EXAMPLES, Done, ended, environment, no_compiler, pcnc, start
 from tests.live_service import FIREWALL, Wire, new_name, traces, udp, with_rules
 from tests.loaded_by_command import Service, loaded
 
@@ -199,7 +199,7 @@ def test_a_swap_without_clang(firewall: Service, other: Path, tmp_path: Path) ->
     empty = tmp_path / "empty"
     empty.mkdir()
     command = ("swap", firewall.name, other)
-    pcnc(*command, changed={"PATH": str(empty)}, without=["PCNC_CLANG"]).refused("no-clang")
+    pcnc(*command, changed=no_compiler(empty)).refused("no-clang")
     assert firewall.show() == before
     assert works(firewall)
 

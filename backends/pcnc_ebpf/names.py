@@ -15,6 +15,7 @@ _C_WORDS = frozenset(
         restrict return short signed sizeof static struct switch typedef typeof union unsigned void volatile while asm
         bool true false u8 u16 u32 u64 u128 ctx frame rule key next bytes data done blocks verdicts frames config search
         present offset limit at change before after main
+        license _license xdp tc
         """,
     )
 )

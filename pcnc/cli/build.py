@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcnc.cli.compile_service import AS_WRITTEN, build_service, read_service
-from pcnc.cli.options import AsJson, HookOption, ServiceOption, SourceArgument
+from pcnc.cli.compile_service import AS_WRITTEN, build_service, open_compiler, read_service
+from pcnc.cli.options import AsJson, HookOption, ServiceOption, SourceArgument, ToolchainOption
 from pcnc.cli.progress import working
 from pcnc.cli.report import guarded, print_json
 from pcnc.manifest import Variant
@@ -28,14 +28,16 @@ def build(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="The folder to write; a bundle there is replaced.")],
     hook: HookOption = "xdp",
     service: ServiceOption = None,
+    toolchain: ToolchainOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Compile a service into a bundle: C, objects and a manifest, to be loaded where there is neither compiler nor source."""
     from pcnc_runtime.bundle import write_bundle
 
     chosen = read_service(file, service)
+    compiler = open_compiler(toolchain)
     with working(f"compiling {chosen.service.name}"):
-        bundle = build_service(chosen, hook)
+        bundle = build_service(chosen, hook, compiler)
         write_bundle(bundle, output)
     manifest = bundle.manifest
     if as_json:
@@ -75,6 +77,8 @@ def _as_json(bundle: Bundle, output: Path) -> dict[str, object]:
         "bundle": str(output),
         "service": manifest.service,
         "hook": manifest.hook,
+        "toolchain": manifest.toolchain,
+        "toolchain_version": manifest.toolchain_version,
         "variants": variants,
         "needs": list(manifest.needs),
         "files": list(bundle.files),

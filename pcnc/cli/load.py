@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from pcnc.cli.changes import attachment_in_words, attachment_to_json, report_change, told_if_interrupted
-from pcnc.cli.options import AsJson, NameArgument, ServiceOption, SettingsOption, VersionArgument
+from pcnc.cli.options import AsJson, NameArgument, ServiceOption, SettingsOption, ToolchainOption, VersionArgument
 from pcnc.cli.progress import working
 from pcnc.cli.report import guarded, print_json
 from pcnc.manifest import Hook
@@ -31,6 +31,7 @@ def load(
     ] = None,
     settings: SettingsOption = None,
     service: ServiceOption = None,
+    toolchain: ToolchainOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Load a service and attach it to devices; it stays when the command ends, until it is unloaded."""
@@ -41,7 +42,7 @@ def load(
     from pcnc_runtime.attach import XdpMode
 
     with told_if_interrupted(name):
-        opened = open_version(version, service, hook)
+        opened = open_version(version, service, hook, toolchain=toolchain)
         values = read_settings(settings, opened.settings)
         with working(f"loading {name}"):
             change = operations.load(

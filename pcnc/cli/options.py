@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pcnc.manifest import Hook
+from pcnc.manifest import Hook, Toolchain
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 SourceArgument = Annotated[str, typer.Argument(metavar="FILE", help="A source; - is standard input.", show_default=False)]
@@ -17,6 +17,9 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The name of a
 HookOption = Annotated[Hook, typer.Option("--hook", help="Where packets of chain ingress are taken.")]
 ServiceOption = Annotated[
     str | None, typer.Option("--service", metavar="NAME", help="Which service of the file; needed where it has several.")
+]
+ToolchainOption = Annotated[
+    Toolchain | None, typer.Option("--toolchain", help="What compiles the blocks; without it clang, and where there is none BCC.")
 ]
 SettingsOption = Annotated[
     list[str] | None,

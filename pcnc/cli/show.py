@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pcnc.cli.changes import attachment_in_words, attachment_to_json
+from pcnc.cli.compile_service import IN_WORDS
 from pcnc.cli.list_rules import table_lines, table_to_json
 from pcnc.cli.not_loaded import not_loaded_to_json, tell_not_loaded
 from pcnc.cli.options import AsJson
@@ -99,7 +100,9 @@ def _tell(facts: ServiceFacts) -> None:
     print(_headline(facts))
     for attachment in facts.attachments:
         print(f"  {attachment_in_words(attachment)}")
-    print(f"  from {facts.source}, compiled by pcnc {facts.compiler}; loaded at {_at(facts.loaded)}")
+    print(
+        f"  from {facts.source}, compiled by pcnc {facts.compiler} with {IN_WORDS[facts.toolchain]}; loaded at {_at(facts.loaded)}"
+    )
     wider = "" if facts.exact else ", made for more kinds of rules than there are"
     before = f"; the generation before is {facts.previous}" if facts.previous is not None else ""
     print(f"  variant {facts.variant}{wider}{before}")
@@ -195,6 +198,8 @@ def service_to_json(facts: ServiceFacts) -> dict[str, Any]:
         "source": facts.source,
         "source_hash": facts.source_hash,
         "compiler": facts.compiler,
+        "toolchain": facts.toolchain,
+        "toolchain_version": facts.toolchain_version,
         "attachments": [attachment_to_json(attachment) for attachment in facts.attachments],
         "chains": [_chain_to_json(chain) for chain in facts.chains],
         "tables": [table_to_json(table) for table in facts.tables],

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pcnc.cli.changes import report_change, told_if_interrupted
-from pcnc.cli.options import AsJson, NameArgument, ServiceOption, VersionArgument
+from pcnc.cli.options import AsJson, NameArgument, ServiceOption, ToolchainOption, VersionArgument
 from pcnc.cli.progress import working
 from pcnc.cli.report import guarded
 
@@ -34,6 +34,7 @@ def swap(
     version: VersionArgument,
     discard: DiscardOption = None,
     service: ServiceOption = None,
+    toolchain: ToolchainOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Put another version of a service in place of the running one; no packet is lost, and no packet meets both."""
@@ -43,7 +44,7 @@ def swap(
 
     with told_if_interrupted(name):
         running = operations.describe(name)
-        opened = open_version(version, service, running.hook, running.service)
+        opened = open_version(version, service, running.hook, running.service, toolchain)
         again = recompile if opened.source else None
         with working(f"swapping {name}"):
             change = operations.swap(name, opened.build(), source=opened.source, recompile=again, discard=discard or ())

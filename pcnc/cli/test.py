@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pcnc.cli.compile_service import Chosen, build_shape
-from pcnc.cli.options import AsJson, HookOption
+from pcnc.cli.compile_service import IN_WORDS, Chosen, build_shape, open_compiler
+from pcnc.cli.options import AsJson, HookOption, ToolchainOption
 from pcnc.cli.progress import working
 from pcnc.cli.read_source import read_source
 from pcnc.cli.report import PROBLEM, diagnostics_to_json, guarded, painted, print_json, tell
 from pcnc.diagnostics import Diagnostic
-from pcnc.manifest import Hook, Variant
+from pcnc.manifest import Hook, Toolchain, Variant
 from pcnc.program import Program, Service
 from pcnc.program_tests import Test
 from pcnc.shape import Shape
 from pcnc_runtime.errors import RuntimeProblem
 
 if TYPE_CHECKING:
+    from pcnc_runtime.build import Compiler
     from pcnc_runtime.trial import Trial
 
 INTERPRETER = "interpreter"
@@ -53,12 +54,13 @@ def try_files(
         bool, typer.Option("--kernel/--no-kernel", help="Whether the compiled programs are tried, too, where that can be.")
     ] = True,
     hook: HookOption = "xdp",
+    toolchain: ToolchainOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the tests in sources on the interpreter and, where the kernel allows, on the compiled programs; the two must agree."""
     from pcnc.compile import check
 
-    without = _why_no_kernel() if kernel else "--no-kernel"
+    compiler, without = _open_kernel(toolchain) if kernel else (None, "--no-kernel")
     reports: list[Report] = []
     for file in files:
         checked = check(read_source(file))
@@ -69,7 +71,7 @@ def try_files(
                 print(f"{file}: service {service.name}")
             for each in service.tests:
                 with working(each.name):
-                    report = _run(file, checked.program, service, each, None if without else hook)
+                    report = _run(file, checked.program, service, each, hook, compiler)
                 reports.append(report)
                 if not as_json:
                     _tell(report)
@@ -82,16 +84,19 @@ def try_files(
         raise typer.Exit(PROBLEM)
 
 
-def _run(file: str, program: Program, service: Service, test: Test, hook: Hook | None) -> Report:
-    """One test on the interpreter and, with a hook, in the kernel."""
+def _run(file: str, program: Program, service: Service, test: Test, hook: Hook, compiler: Compiler | None) -> Report:
+    """One test on the interpreter and, with a compiler, in the kernel."""
     from pcnc.run_tests import InterpreterTarget, disagreements, run_test
+    from pcnc_runtime.toolchains import toolchain_of
 
     reference = run_test(program, service, test, InterpreterTarget(program, service))
     targets, problems = [INTERPRETER], list(reference.diagnostics)
-    if hook is not None and all(len(sent.frame) >= SHORTEST_TRIAL for sent in reference.sent):
-        with kernel_target(program, service, hook) as target:
+    if compiler is not None and all(len(sent.frame) >= SHORTEST_TRIAL for sent in reference.sent):
+        with kernel_target(program, service, hook, compiler) as target:
             compiled = run_test(program, service, test, target)
-        targets.append(f"kernel ({hook})")
+        made_by = toolchain_of(compiler)
+        by = "" if made_by == "clang" else f", {IN_WORDS[made_by]}"
+        targets.append(f"kernel ({hook}{by})")
         problems += disagreements(reference, compiled, f"the kernel ({hook})")
         # What fails on both in the same way is told once.
         known = {_told(problem) for problem in problems}
@@ -106,28 +111,30 @@ def _told(problem: Diagnostic) -> tuple[str, str, int]:
 # ---- the kernel
 
 
-def kernel_target(program: Program, service: Service, hook: Hook) -> Trial:
+def kernel_target(program: Program, service: Service, hook: Hook, compiler: Compiler | None = None) -> Trial:
     """The compiled programs of a service, loaded to be tried and attached nowhere. RuntimeProblem."""
     from pcnc_ebpf.plan import plan_manifest
     from pcnc_runtime.trial import Trial
 
     def compile_shape(shape: Shape) -> tuple[Variant, Mapping[str, bytes]]:
-        built = build_shape(Chosen(program, service), hook, shape)
+        built = build_shape(Chosen(program, service), hook, shape, compiler)
         return built.variant, built.files
 
     return Trial(plan_manifest(program, service, hook, [])[0], compile_shape)
 
 
-def _why_no_kernel() -> str:
-    """Why compiled programs cannot be tried here; empty if they can."""
-    from pcnc_runtime.build import find_clang
+def _open_kernel(toolchain: Toolchain | None) -> tuple[Compiler | None, str]:
+    """The compiler for trials in the kernel; where these cannot be, none and why. RuntimeProblem for one that was asked for."""
     from pcnc_runtime.probe import probe
 
     try:
-        find_clang()
+        compiler = open_compiler(toolchain)
     except RuntimeProblem as problem:
-        return problem.message
-    return next((f"{fact.feature}: {fact.reason}" for fact in probe() if not fact.works), "")
+        if toolchain is not None or problem.name == "no-such-toolchain":
+            raise
+        return None, problem.message
+    without = next((f"{fact.feature}: {fact.reason}" for fact in probe() if not fact.works), "")
+    return (None if without else compiler), without
 
 
 # ---- told

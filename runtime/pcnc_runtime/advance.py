@@ -156,7 +156,7 @@ def choose_variant(bundle: StoredBundle, shape: Shape, source: SourceRecord | No
         try:
             built = recompile(source, shape)
         except RuntimeProblem as problem:
-            if problem.name != "no-clang":
+            if problem.name not in ("no-clang", "no-bcc"):
                 raise
             why = problem.message
         else:

@@ -1,11 +1,12 @@
-"""C to BPF objects, by a clang that runs as a process of its own, and a cache of what was compiled before.
+"""C to BPF objects, by clang or by BCC, which run as processes of their own, and a cache of what was compiled before.
 
-The same text, headers, clang and flags give the same bytes in whatever folder: nothing of the machine goes into an object.
+The same text, headers, compiler and flags give the same bytes in whatever folder: nothing of the machine goes into an object.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -16,9 +17,14 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import assert_never
 
 from pcnc.line_directives import quoted_sources
+from pcnc_runtime.bcc import FLAGS as _BCC_FLAGS
+from pcnc_runtime.bcc import Bcc, Text, compile_with_bcc
+from pcnc_runtime.elf import longest_program
 from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.object_cache import recall, remember
 
 _NAMES = ("clang", *(f"clang-{version}" for version in range(19, 13, -1)))
 _FLAGS = (
@@ -27,6 +33,8 @@ _FLAGS = (
     *("-fdebug-compilation-dir=.", "-fno-ident", "-x", "c", "-c", "-", "-o", "-"),
 )
 _TOO_LONG = "Branch target out of insn range"
+_FARTHEST_JUMP = 1 << 15  # instructions: with no more than these none is farther
+_REFUSES_FAR_JUMPS = 19
 _TIMEOUT = 120.0
 
 
@@ -36,6 +44,10 @@ class Clang:
 
     path: str
     version: str
+
+
+Compiler = Clang | Bcc
+"""What makes objects of C."""
 
 
 def find_clang() -> Clang:
@@ -56,7 +68,7 @@ def _version(path: str) -> str:
     real = os.path.realpath(path)
     about = os.stat(real)
     key = sha256(f"{real}\0{about.st_mtime_ns}\0{about.st_size}".encode()).hexdigest()
-    if line := _recall(f"clang-{key}.version").decode(errors="replace"):
+    if line := recall(f"clang-{key}.version").decode(errors="replace"):
         return line
     try:
         done = subprocess.run([path, "--version"], capture_output=True, timeout=_TIMEOUT, check=False)
@@ -65,7 +77,7 @@ def _version(path: str) -> str:
     line = done.stdout.decode(errors="replace").partition("\n")[0].strip()
     if done.returncode or "clang" not in line:
         raise RuntimeProblem("no-clang", f"`{path}` is not a clang", "set PCNC_CLANG to one")
-    _remember(f"clang-{key}.version", line.encode())
+    remember(f"clang-{key}.version", line.encode())
     return line
 
 
@@ -75,27 +87,53 @@ def compile_source(text: str, *, include: Path | None = None, name: str = "progr
 
 
 def compile_sources(
-    texts: Mapping[str, str], *, include: Path | None = None, clang: Clang | None = None, use_cache: bool = True
+    texts: Mapping[str, str], *, include: Path | None = None, compiler: Compiler | None = None, use_cache: bool = True
 ) -> dict[str, bytes]:
     """C texts by name to objects by name, as many at once as there are CPUs, those compiled before from the cache.
 
-    `include` is the folder of the headers; quoted and angled includes are looked up there first. Raises RuntimeProblem
-    `no-clang`, `block-too-long`, or `clang-refused` with clang's own words as `log`. A cache that cannot be read or written is
-    done without.
+    Without a `compiler` it is clang. `include` is the folder of the headers; quoted and angled includes are looked up there first.
+    BCC takes no includes. Raises RuntimeProblem `no-clang`, `no-bcc`, `block-too-long`, or `clang-refused`, `bcc-refused` with the
+    compiler's own words as `log`. A cache that cannot be read or written is done without.
     """
-    chosen = clang or find_clang()
-    common = sha256("\0".join((chosen.version, *_FLAGS, _headers_digest(include))).encode()).digest()
+    chosen = compiler or find_clang()
+    flags = _FLAGS if isinstance(chosen, Clang) else _BCC_FLAGS
+    common = sha256("\0".join((chosen.version, *flags, _headers_digest(include))).encode()).digest()
     keys = {name: f"{sha256(common + text.encode()).hexdigest()}.o" for name, text in texts.items()}
     objects: dict[str, bytes] = {}
     for name, key in keys.items() if use_cache else ():
-        if (kept := _recall(key)).startswith(b"\x7fELF"):
+        if (kept := recall(key)).startswith(b"\x7fELF"):
             objects[name] = kept
-    missing = [name for name in texts if name not in objects]
-    for name, made in zip(missing, _compile_all(chosen, [(n, texts[n]) for n in missing], include), strict=True):
+    missing = [(name, text) for name, text in texts.items() if name not in objects]
+    for (name, _), made in zip(missing, _compile_with(chosen, missing, include), strict=True):
+        if _cuts_jumps(chosen) and longest_program(made) > _FARTHEST_JUMP:
+            raise _too_long(name)
         objects[name] = made
         if use_cache:
-            _remember(keys[name], made)
+            remember(keys[name], made)
     return {name: objects[name] for name in texts}
+
+
+def _compile_with(compiler: Compiler, sources: Sequence[tuple[str, str]], include: Path | None) -> list[bytes]:
+    match compiler:
+        case Clang():
+            return _compile_all(compiler, sources, include)
+        case Bcc():
+            if include is not None:
+                raise ValueError("BCC takes no folder of headers")
+            return compile_with_bcc(compiler, [Text(name, text, quoted_sources(text)) for name, text in sources])
+        case _:
+            assert_never(compiler)
+
+
+def _cuts_jumps(compiler: Compiler) -> bool:
+    """Whether its LLVM writes a jump that is too far as a shorter one: 14 does so, 19 refuses; of those between, nobody knows."""
+    found = re.search(r"[Cc]lang (?:version )?([0-9]+)", compiler.version)
+    return found is None or int(found[1]) < _REFUSES_FAR_JUMPS
+
+
+def _too_long(name: str) -> RuntimeProblem:
+    text = f"`{name}` is too long for one eBPF program: its jumps reach 32,767 instructions"
+    return RuntimeProblem("block-too-long", text, "divide the stage, or what its actions do, into several stages")
 
 
 def _compile_all(clang: Clang, sources: Sequence[tuple[str, str]], include: Path | None) -> list[bytes]:
@@ -120,8 +158,7 @@ def _compile(clang: Clang, source: tuple[str, str], include: Path | None) -> byt
         raise RuntimeProblem("clang-refused", f"clang took more than {_TIMEOUT:.0f} s over `{name}`") from None
     words = done.stderr.decode(errors="replace")
     if done.returncode and _TOO_LONG in words:
-        text = f"`{name}` is too long for one eBPF program: its jumps reach 32,767 instructions"
-        raise RuntimeProblem("block-too-long", text, "divide the stage, or what its actions do, into several stages")
+        raise _too_long(name)
     if done.returncode:
         first = next((line for line in words.splitlines() if "error:" in line), words.strip().partition("\n")[0])
         raise RuntimeProblem("clang-refused", f"clang refuses `{name}`: {first}", errno=0, log=words)
@@ -165,34 +202,3 @@ def _headers_digest(include: Path | None) -> str:
         content = header.read_bytes()
         digest.update(f"{header.relative_to(include)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
-
-
-def _cache_folder() -> Path | None:
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "pcnc" / "objects" if os.path.isabs(base) else None
-
-
-def _recall(key: str) -> bytes:
-    """What was remembered under a key; nothing where there is no such file or no cache."""
-    folder = _cache_folder()
-    if folder is not None:
-        with suppress(OSError):
-            return (folder / key).read_bytes()
-    return b""
-
-
-def _remember(key: str, content: bytes) -> None:
-    """Writes a file of the cache whole or not at all; a folder that cannot be written to is no obstacle."""
-    folder = _cache_folder()
-    if folder is None:
-        return
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=folder, prefix=".new-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.replace(beside, folder / key)
-        except OSError:
-            os.unlink(beside)
-            raise

@@ -16,11 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from pcnc.line_directives import without_directives
 from pcnc.manifest import BlockPlan, EntryPlan, Manifest, ManifestError, manifest_from_json, to_json
 from pcnc_runtime.check_manifest import check_manifest
 from pcnc_runtime.errors import RuntimeProblem
+
+if TYPE_CHECKING:
+    from pcnc_runtime.build import Compiler
 
 MANIFEST = "manifest.json"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -34,29 +38,38 @@ class Bundle:
     files: Mapping[str, bytes] = field(repr=False)
 
 
-def build_bundle(manifest: Manifest, code: Mapping[str, str]) -> Bundle:
+def build_bundle(manifest: Manifest, code: Mapping[str, str], compiler: Compiler | None = None) -> Bundle:
     """Compiles every C file that the plans name. Same input, same bytes.
 
     `code` is every file of text by path, headers included, with its line directives; those go into the objects, and not into the
-    files. RuntimeProblem `no-clang`, `clang-refused`.
+    files. Without a `compiler` it is the one that `choose_compiler` takes. RuntimeProblem as with `compile_sources`.
     """
+    from pcnc_runtime.toolchains import choose_compiler, toolchain_of  # what loads a bundle needs no compiler
+
+    chosen = compiler or choose_compiler().compiler
     programs = list(planned_programs(manifest))
-    objects = compile_objects({program.code: code[program.code] for program in programs}, code)
+    objects = compile_objects({program.code: code[program.code] for program in programs}, code, chosen)
     files = {path: without_directives(text).encode() for path, text in code.items()}
     files.update((program.object, objects[program.code]) for program in programs)
     hashes = tuple((path, _hash(content)) for path, content in sorted(files.items()))
-    return Bundle(replace(manifest, hashes=hashes), dict(sorted(files.items())))
+    made = replace(manifest, hashes=hashes, toolchain=toolchain_of(chosen), toolchain_version=chosen.version)
+    return Bundle(made, dict(sorted(files.items())))
 
 
-def compile_objects(sources: Mapping[str, str], code: Mapping[str, str]) -> dict[str, bytes]:
-    """C texts by path to objects by the same paths; the headers are those of `code`. RuntimeProblem `no-clang`, `clang-refused`."""
+def compile_objects(sources: Mapping[str, str], code: Mapping[str, str], compiler: Compiler | None = None) -> dict[str, bytes]:
+    """C texts by path to objects by the same paths; the headers are those of `code`.
+
+    Without a `compiler` it is the one that `choose_compiler` takes. RuntimeProblem as with `compile_sources`.
+    """
     from pcnc_runtime.build import compile_sources  # what loads a bundle needs no compiler
+    from pcnc_runtime.toolchains import choose_compiler
 
     first: dict[str, str] = {}
     for path, text in sources.items():
         first.setdefault(text, path)
     headers = {PurePosixPath(path).name: (path, text) for path, text in code.items() if path.endswith(".h")}
-    objects = compile_sources({path: _with_headers(text, headers) for text, path in first.items()})
+    whole = {path: _with_headers(text, headers) for text, path in first.items()}
+    objects = compile_sources(whole, compiler=compiler or choose_compiler().compiler)
     return {path: objects[first[text]] for path, text in sources.items()}
 
 

@@ -185,7 +185,7 @@ def store_source(source: SourceRecord | None, folder: Path) -> str:
     """Keeps a source, and returns by what to find it again; empty where there is none."""
     if source is None:
         return ""
-    data = [source.path, source.text, source.service, source.hook]
+    data = [source.path, source.text, source.service, source.hook, source.toolchain]
     digest = sha256(json.dumps(data).encode()).hexdigest()[:16]
     path = folder / f"{digest}.json"
     if not path.exists():

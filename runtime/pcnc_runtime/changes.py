@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pcnc.manifest import Hook, Variant
+from pcnc.manifest import Hook, Toolchain, Variant
 from pcnc.program_words import ChainName
 from pcnc.shape import Shape
 from pcnc_runtime.errors import RuntimeProblem
@@ -23,12 +23,13 @@ Origin = Literal["file", "operator", "both"]
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """What a service was compiled from, kept so that it can be compiled for another shape of its rules."""
+    """What a service was compiled from and with, kept so that it can be compiled for another shape of its rules."""
 
     path: str
     text: str = field(repr=False)
     service: str = ""
     hook: Hook = "xdp"
+    toolchain: Toolchain = "clang"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class BuiltVariant:
 
 
 Recompile = Callable[[SourceRecord, Shape], BuiltVariant]
-"""Compiles a service for a shape. It raises RuntimeProblem `no-clang` where it cannot, and what is there is then made do with."""
+"""Compiles a service for a shape. It raises RuntimeProblem `no-clang` or `no-bcc` where it cannot; what is there then does."""
 
 
 # ---- reports

@@ -58,6 +58,8 @@ def describe_service(name: str) -> ServiceFacts:
         source=source.path if source else manifest.source,
         source_hash=manifest.source_hash,
         compiler=manifest.pcnc,
+        toolchain=manifest.toolchain,
+        toolchain_version=manifest.toolchain_version,
         attachments=attachment_states(state),
         chains=tuple(_chain(place, live.number, chain) for chain in variant.chains),
         tables=tuple(_table(entry, live, variant, statistics) for entry in manifest.tables),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pcnc.manifest import BlockPlan, ChainPlan, ConfigPlan, Hook, TablePlan
+from pcnc.manifest import BlockPlan, ChainPlan, ConfigPlan, Hook, TablePlan, Toolchain
 from pcnc.program_words import ChainName
 from pcnc.rules import Rule, TableSchema
 from pcnc_runtime.changes import Attachment, Origin
@@ -138,6 +138,9 @@ class ServiceFacts:
     source_hash: str
     compiler: str
     """The version of pcnc that compiled it."""
+    toolchain: Toolchain
+    toolchain_version: str
+    """What made the objects, in its own words."""
     attachments: tuple[Attachment, ...]
     chains: tuple[ChainFacts, ...]
     tables: tuple[TableFacts, ...]
