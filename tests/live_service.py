@@ -155,13 +155,16 @@ class Wire:
         for _ in range(times):
             self._left.send(packet)
 
-    def passes(self, packet: bytes) -> bool:
-        """Whether a datagram that is sent on the left gets behind the service on the right."""
-        return _arrives(packet, self._left, self._behind, 14)
+    def passes(self, packet: bytes, herald: bytes | None = None) -> bool:
+        """Whether a datagram that is sent on the left gets behind the service on the right.
 
-    def leaves(self, packet: bytes) -> bool:
+        `herald` is one that does, and follows it: when that is there and the other is not, it need not be waited for.
+        """
+        return _arrives(packet, self._left, self._behind, 14, herald)
+
+    def leaves(self, packet: bytes, herald: bytes | None = None) -> bool:
         """Whether a frame that is sent on the right gets by the service there to the left."""
-        return _arrives(packet, self._right, self._left, 0)
+        return _arrives(packet, self._right, self._left, 0, herald)
 
 
 def _packet_socket(namespace: Namespace, device: str) -> socket.socket:
@@ -171,7 +174,7 @@ def _packet_socket(namespace: Namespace, device: str) -> socket.socket:
     return made
 
 
-def _arrives(packet: bytes, sender: socket.socket, receiver: socket.socket, skipped: int) -> bool:
+def _arrives(packet: bytes, sender: socket.socket, receiver: socket.socket, skipped: int, herald: bytes | None) -> bool:
     """A frame has arrived when `send` returns, or never will; a slow machine gets three tries."""
     receiver.setblocking(False)
     with suppress(BlockingIOError):
@@ -179,15 +182,20 @@ def _arrives(packet: bytes, sender: socket.socket, receiver: socket.socket, skip
             pass
     receiver.settimeout(0.1)
     for _ in range(3):
-        try:
-            sender.send(packet)
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:  # what TC drops on its way out
-                raise
+        for frame in (packet, herald):
+            try:
+                if frame is not None:
+                    sender.send(frame)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:  # what TC drops on its way out
+                    raise
         with suppress(TimeoutError):
             while True:
-                if receiver.recv(2048) == packet[skipped:]:
+                got = receiver.recv(2048)
+                if got == packet[skipped:]:
                     return True
+                if herald is not None and got == herald[skipped:]:
+                    return False
     return False
 
 

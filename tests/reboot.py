@@ -75,7 +75,7 @@ def went_down(name: str) -> None:
     state = place.read()
     assert state is not None
     assert state.settled
-    detach_all(state)
+    detach_all(state.namespace, state.attachments)
     remove_tree(place.pins)
     written = read_json(place.state)
     write_json(place.state, {**written, "boot": EARLIER})

@@ -85,14 +85,11 @@ def test_rules_that_do_not_fit_are_named_and_nothing_happens(wire: Wire) -> None
         assert not wire.passes(udp(destination="192.0.2.9")), "the other table's rule stays"
 
 
-def test_another_hook_or_other_chains_are_another_service(wire: Wire) -> None:
+def test_at_another_hook_it_is_another_service(wire: Wire) -> None:
     with loaded(wire, FIREWALL) as name:
         with pytest.raises(RuntimeProblem) as caught:
             swap(name, compiled(FIREWALL, "tc").bundle)
         assert caught.value.name == "other-hook"
-        with pytest.raises(RuntimeProblem) as caught:
-            swap(name, compiled(FIREWALL.replace("chain ingress", "chain egress { }\nchain ingress")).bundle)
-        assert caught.value.name == "other-chains"
 
 
 def test_settings_live_on_where_they_fit(wire: Wire) -> None:

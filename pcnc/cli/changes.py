@@ -63,6 +63,8 @@ def tell_change(change: Change) -> None:
         print(f"{change.name}: generation {change.generation} is in force {took}")
     for attachment in change.attachments:
         print(f"  {attachment_in_words(attachment)}")
+    for attachment in change.detached:
+        print(f"  {attachment_in_words(attachment)}, taken off")
     for rules in change.rules:
         print(f"  {_rules(rules)}")
     if not change.dry_run:
@@ -133,6 +135,7 @@ def change_to_json(change: Change) -> dict[str, Any]:
             for r in change.rules
         ],
         "attachments": [attachment_to_json(attachment) for attachment in change.attachments],
+        "detached": [attachment_to_json(attachment) for attachment in change.detached],
         "warnings": list(change.warnings),
         "notes": list(change.notes),
         "dry_run": change.dry_run,

@@ -11,14 +11,14 @@ from functools import cached_property
 from pcnc.manifest import Manifest, Variant
 from pcnc.shape import Shape, shape_of
 from pcnc_runtime.bundle_store import StoredBundle, StoredVariant, stored_source
-from pcnc_runtime.changes import Change, Recompile, RuleChanges, SourceRecord
+from pcnc_runtime.changes import Change, Moves, Recompile, RuleChanges, SourceRecord
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.generation import Parent, build_generation, chains_of, is_whole, put_into_force, runs_in
 from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.live_rules import LiveRule, compare, shadowed
 from pcnc_runtime.pins import remove_tree
-from pcnc_runtime.records import ChainRecord, Generation, State, TableRecord, What
-from pcnc_runtime.recovery import has_its_counts, is_in_order, not_loaded, recover, settle
+from pcnc_runtime.records import AttachedAt, ChainRecord, Generation, State, TableRecord, What
+from pcnc_runtime.recovery import end_chains, has_its_counts, is_in_order, not_loaded, recover, settle
 from pcnc_runtime.state import Place, locked, place_of
 
 
@@ -52,33 +52,64 @@ class Loaded:
         """The bundle of the generation in force."""
         return StoredBundle(self.place.bundles / self.live.bundle)
 
-    def switch(self, number: int, state: State) -> float:
-        """Puts a generation, pinned and written down, into force; `state` is the whole with it as target. The seconds it took.
+    def switch(self, record: Generation, pending: State) -> float:
+        """Puts a generation, pinned and written down, into force; `pending` is the whole with it as target. The seconds it took.
 
         Where this fails everything is as it was, and the exception goes on.
         """
         try:
-            self.place.write(state)
-            return put_into_force(self.place, number)
+            pending = self._fit_chains(record, pending)
+            self.place.write(pending)
+            flip = put_into_force(self.place, record.number)
         except BaseException:
             # Where a signal came after the last write, the next command finds the new generation in force, and goes on.
-            if not all(runs_in(self.place, chain, number) for chain in chains_of(self.place)):
-                if put_into_force(self.place, self.state.kept[0]):
-                    wait_for_packets()
-                self.place.write(self.state)
+            if not all(runs_in(self.place, chain, record.number) for chain in chains_of(self.place)):
+                self._switch_back()
             raise
+        self.state = pending
+        return flip
+
+    def _fit_chains(self, record: Generation, pending: State) -> State:
+        if record.chains.keys() == self.state.summaries[self.state.kept[0]].chains.keys():
+            return pending
+        from pcnc_runtime.chain_entries import fit_chains
+
+        bundle = StoredBundle(self.place.bundles / record.bundle)
+        return replace(pending, attachments=fit_chains(self.place, self.state, record, bundle, self._tell))
+
+    def _tell(self, attachments: tuple[AttachedAt, ...]) -> None:
+        """Writes down what may be on devices from now on."""
+        self.state = replace(self.state, attachments=attachments)
+        self.place.write(self.state)
+
+    def _switch_back(self) -> None:
+        if put_into_force(self.place, self.state.kept[0]):
+            wait_for_packets()
+        try:
+            self.place.write(self.state)
+        finally:
+            self.state = end_chains(self.place, self.state)
+
+    def moves(self, record: Generation) -> Moves:
+        """What `record`, which is in force but not settled, put on devices and is going to take off them."""
+        old, new = self.state.summaries[self.state.kept[0]].chains, record.chains
+        if old.keys() == new.keys():
+            return Moves()
+        from pcnc_runtime.attachments import attachment_states
+
+        found = attachment_states(self.state)
+        return Moves(tuple(at for at in found if at.chain not in old), tuple(at for at in found if at.chain not in new))
 
     def go_back(self) -> Change:
         """Puts the previous generation into force. See `operations.rollback`."""
-        if len(self.state.kept) < 2 or not is_whole(self.place, self.state.kept[1]):
+        if len(self.state.kept) < 2 or not self._is_whole(self.state.kept[1]):
             help = "only the generation before the last change is kept"
             raise RuntimeProblem("no-previous", f"`{self.place.name}` has no previous generation", help)
         live, previous = self.live, self.record(self.state.kept[1])
         self.write(replace(previous, since=time.time()))
-        pending = replace(self.state, target=(previous.number, live.number))
-        flip = self.switch(previous.number, pending)
+        flip = self.switch(previous, replace(self.state, target=(previous.number, live.number)))
         in_force = time.perf_counter() - self.began
-        self.state = settle(self.place, pending, self.record)
+        moves, warnings = self.moves(previous), self.settle()
         variant = StoredBundle(self.place.bundles / previous.bundle).variant(previous.variant).variant
         compared = [
             compare(name, live.tables[name].rules if name in live.tables else (), table.rules)
@@ -96,7 +127,22 @@ class Loaded:
             compiled=False,
             programs=0,
             rules=tuple(each for each in compared if each.added or each.removed or each.replaced),
+            attachments=moves.attached,
+            detached=moves.detached,
+            warnings=warnings,
         )
+
+    def _is_whole(self, number: int) -> bool:
+        return is_whole(self.place, number, self.state.summaries[number].chains)
+
+    def settle(self) -> tuple[str, ...]:
+        """Lets go of what was replaced, now that the target is in force; a warning where that has to wait for the next command."""
+        try:
+            self.state = settle(self.place, self.state, self.record)
+        except (RuntimeProblem, OSError) as error:
+            why = error.message if isinstance(error, RuntimeProblem) else str(error)
+            return (f"the change is in force, but what it replaced is still there ({why}): the next command tries again",)
+        return ()
 
 
 @contextmanager
@@ -210,10 +256,15 @@ class Step:
         can_compile = exact is None and self.recompile is not None and bool(self.wanted.source)
         variant = exact or (None if can_compile else self.wanted.bundle.covering(self.shape))
         number = self.loaded.state.last + 1
+        from pcnc_runtime.attachments import planned_moves
+
+        moves = planned_moves(self.loaded.state.attachments, self.loaded.live.chains, self.wanted.manifest.entries)
         chosen = "" if variant is None else variant.variant.name
         return replace(
             self._report(number, chosen, exact is not None or can_compile, can_compile, ()),
             programs=sum(len(chain.blocks) for chain in variant.variant.chains) if variant else 0,
+            attachments=moves.attached,
+            detached=moves.detached,
             dry_run=True,
         )
 
@@ -240,7 +291,7 @@ class Step:
                 summaries={**state.summaries, record.number: record.summary},
                 next_ids=wanted.next_ids,
             )
-            flip = self.loaded.switch(record.number, pending)
+            flip = self.loaded.switch(record, pending)
         except BaseException:
             if not any(runs_in(place, chain, record.number) for chain in chains_of(place)):
                 remove_tree(place.generation(record.number))
@@ -248,8 +299,9 @@ class Step:
             raise
         in_force = time.perf_counter() - self.loaded.began
         report = self._report(record.number, chosen.variant.variant.name, chosen.exact, chosen.compiled, chosen.notes)
-        self.loaded.state = settle(place, pending, self.loaded.record)
-        return replace(report, in_force=in_force, flip=flip, programs=programs)
+        moves, warnings = self.loaded.moves(record), (*report.warnings, *self.loaded.settle())
+        made = replace(report, in_force=in_force, flip=flip, programs=programs, warnings=warnings)
+        return replace(made, attachments=moves.attached, detached=moves.detached)
 
     def _report(self, number: int, variant: str, exact: bool, compiled: bool, notes: tuple[str, ...]) -> Change:
         return Change(

@@ -188,10 +188,42 @@ def attach_tc(device: str | int, direction: Direction, program_fd: int, *, name:
             with suppress(FileExistsError), _refusals():
                 route.tc("add", "clsact", index)
                 added = True
-            _set_filter(route, "add-filter", index, direction, program_fd, name)
+            try:
+                _set_filter(route, "add-filter", index, direction, program_fd, name)
+            except BaseException:
+                if added:
+                    _remove_empty_clsact(route, index)
+                raise
         except OSError as error:
             raise _tc_problem(error, device, direction) from None
     return added
+
+
+def has_clsact(device: str | int) -> bool:
+    """Whether a device has the qdisc that filters hang on, whoever added it. RuntimeProblem `no-such-device`."""
+    index = device_index(device)
+    with _route() as route, _refusals():
+        return any(found["index"] == index and found.get_attr("TCA_KIND") == "clsact" for found in route.get_qdiscs(index=index))
+
+
+def remove_empty_clsact(device: str | int) -> None:
+    """For who added it: removes the clsact qdisc if no filter is on it; content where it is gone, or the device."""
+    try:
+        index = device_index(device)
+    except RuntimeProblem:
+        return
+    with _route() as route:
+        try:
+            _remove_empty_clsact(route, index)
+        except OSError as error:
+            if error.errno not in (errno.ENODEV, errno.ENOENT, errno.EINVAL):  # the last: no qdisc there
+                raise problem_from_errno(error, f"remove the clsact qdisc of `{device}`") from None
+
+
+def _remove_empty_clsact(route: Any, index: int) -> None:
+    with _refusals():
+        if not any(_filters(route, index, direction) for direction in Direction):
+            route.tc("del", "clsact", index)
 
 
 def replace_tc(device: str | int, direction: Direction, program_fd: int, *, name: str = "pcnc") -> None:
@@ -243,8 +275,8 @@ def detach_tc(device: str | int, direction: Direction, program_fd: int, *, remov
         try:
             with _refusals():
                 route.tc("del-filter", "bpf", index, TC_HANDLE, parent=parent, prio=TC_PRIORITY, protocol=_ETH_P_ALL)
-                if remove_qdisc and not any(_filters(route, index, direction) for direction in Direction):
-                    route.tc("del", "clsact", index)
+                if remove_qdisc:
+                    _remove_empty_clsact(route, index)
         except OSError as error:
             if error.errno in (errno.ENODEV, errno.ENOENT):
                 return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -17,12 +17,14 @@ from pcnc_runtime.attach import (
     attach_xdp,
     detach_tc,
     detach_xdp,
+    has_clsact,
+    remove_empty_clsact,
     replace_tc,
     replace_xdp,
     tc_program_id,
     xdp_attachment,
 )
-from pcnc_runtime.changes import Attachment, AttachState
+from pcnc_runtime.changes import Attachment, AttachState, Moves
 from pcnc_runtime.devices import DeviceFacts, device_facts
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.namespaces import entered
@@ -71,40 +73,58 @@ def attach_all(
     mode: XdpMode | None,
     name: str,
     tell: Callable[[tuple[AttachedAt, ...]], None],
+    done: tuple[AttachedAt, ...] = (),
 ) -> tuple[AttachedAt, ...]:
     """Puts the entry programs on the devices. Before each `tell` hears all that may be on devices from now on.
 
-    What is on already stays on where this fails: the caller takes it off.
+    `done` is what is on them already, and is told and returned as well. What was put on stays where this fails, and has been told:
+    the caller takes it off.
     """
-    done: tuple[AttachedAt, ...] = ()
     for device in devices:
         for entry in sorted(entries, key=lambda entry: entry.chain):
             program = programs[entry.chain]
             planned = AttachedAt(device.name, device.index, entry.chain, entry.hook, "", program_id(program.fd))
+            planned = with_qdisc(planned, done)
             tell((*done, planned))
-            try:
-                with without_signals():  # the netlink library does not survive an interrupt
-                    attached = _attach(planned, program, mode, name)
-            except (RuntimeProblem, OSError):
-                tell(done)
-                raise
-            done = (*done, attached)
+            with without_signals():  # the netlink library does not survive an interrupt
+                done = (*done, _attach(planned, program, mode, name, done))
     tell(done)
     return done
 
 
-def _attach(planned: AttachedAt, program: Program, mode: XdpMode | None, name: str) -> AttachedAt:
+def with_qdisc(planned: AttachedAt, beside: Sequence[AttachedAt]) -> AttachedAt:
+    """What is to be written down before something is attached: until it is known who added the clsact qdisc, it counts as ours.
+
+    It goes only when it is empty. `beside` is what is attached.
+    """
+    if planned.hook == "xdp" or planned.added_qdisc:
+        return planned
+    with without_signals():
+        return replace(planned, added_qdisc=_brought_clsact(planned.index, beside) or not has_clsact(planned.index))
+
+
+def _brought_clsact(index: int, done: Sequence[AttachedAt]) -> bool:
+    """Whether an attachment of ours brought the clsact qdisc of a device: whichever is the last to go removes it."""
+    return any(at.added_qdisc for at in done if at.index == index)
+
+
+def _attach(planned: AttachedAt, program: Program, mode: XdpMode | None, name: str, done: Sequence[AttachedAt]) -> AttachedAt:
     if planned.hook == "xdp":
         return replace(planned, mode=attach_xdp(planned.device, program.fd, mode).value)
     added = attach_tc(planned.device, _DIRECTIONS[planned.chain], program.fd, name=f"pcnc_{name}")
-    return replace(planned, added_qdisc=added)
+    return replace(planned, added_qdisc=added or _brought_clsact(planned.index, done))
 
 
-def put_on(planned: AttachedAt, was: AttachedAt, program: Program, mode: XdpMode | None, name: str) -> AttachedAt:
-    """Puts an entry program on a device of the calling thread's namespace, in one step in place of the one that is there yet."""
+def put_on(
+    planned: AttachedAt, was: AttachedAt, program: Program, mode: XdpMode | None, name: str, beside: Sequence[AttachedAt]
+) -> AttachedAt:
+    """Puts an entry program on a device of the calling thread's namespace, in one step in place of the one that is there yet.
+
+    `beside` is what is attached, or was by what is written down.
+    """
     with without_signals():
         if was.program_id == planned.program_id or replace(was, index=planned.index) != was or state_here(was) != "attached":
-            return _attach(planned, program, mode, name)
+            return _attach(planned, program, mode, name, beside)
         if was.hook == "xdp":
             with open_program_by_id(was.program_id) as old:
                 replace_xdp(was.index, program.fd, old.fd, XdpMode(was.mode))
@@ -113,19 +133,21 @@ def put_on(planned: AttachedAt, was: AttachedAt, program: Program, mode: XdpMode
         return planned
 
 
-def detach_all(state: State) -> tuple[Attachment, ...]:
-    """Takes our programs off all devices; what each carried before. Where another program is by now, it stays."""
-    with without_signals(), entered(state.namespace) as found:
+def detach_all(namespace: int, attachments: Sequence[AttachedAt]) -> tuple[Attachment, ...]:
+    """Takes our programs off devices; what each carried before. Where another program is by now, it stays."""
+    with without_signals(), entered(namespace) as found:
         if not found:
-            return tuple(_report(at, "gone" if at.program_id else "saved") for at in state.attachments)
+            return tuple(_report(at, "gone" if at.program_id else "saved") for at in attachments)
         # An added clsact can go only when the filters of both directions are off.
-        ordered = sorted(state.attachments, key=lambda at: at.added_qdisc)
+        ordered = sorted(attachments, key=lambda at: at.added_qdisc)
         reports = {at: _report(at, _detach(at)) for at in ordered}
-    return tuple(reports[at] for at in state.attachments)
+    return tuple(reports[at] for at in attachments)
 
 
 def _detach(at: AttachedAt) -> AttachState:
     state = state_here(at)
+    if state == "detached" and at.added_qdisc:
+        remove_empty_clsact(at.index)
     if state != "attached":
         return state
     try:
@@ -150,6 +172,16 @@ def attachment_states(state: State) -> tuple[Attachment, ...]:
             return tuple(_report(at, state_here(at) if found or not at.program_id else "gone") for at in state.attachments)
     except OSError:
         return tuple(_report(at, "unknown") for at in state.attachments)
+
+
+def planned_moves(attachments: Sequence[AttachedAt], chains: Collection[str], entries: Sequence[EntryPlan]) -> Moves:
+    """What a change of a service with these chains to one with these entries would put on its devices and take off them."""
+    devices = dict.fromkeys((at.device, at.index) for at in attachments)
+    wanted = {plan.chain for plan in entries}
+    return Moves(
+        tuple(Attachment(*at, plan.chain, plan.hook, "") for at in devices for plan in entries if plan.chain not in chains),
+        tuple(_report(at, "attached") for at in attachments if at.chain not in wanted),
+    )
 
 
 def state_here(at: AttachedAt) -> AttachState:

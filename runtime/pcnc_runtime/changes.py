@@ -67,6 +67,14 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Moves:
+    """What a change puts on devices and takes off them, where a chain comes or goes."""
+
+    attached: tuple[Attachment, ...] = ()
+    detached: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RuleChanges:
     """What became of a table's rules, by id."""
 
@@ -98,6 +106,9 @@ class Change:
     programs: int
     rules: tuple[RuleChanges, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    """What it put on devices."""
+    detached: tuple[Attachment, ...] = ()
+    """What it took off them: chains that the service does not have any more."""
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     dry_run: bool = False

@@ -96,6 +96,7 @@ class _Loading:
             loaded=time.time(),
             namespace=current_namespace(),
             netns=name_of_namespace(current_namespace()),
+            mode=self._mode or "",
             attachments=(),
             kept=(1,),
             target=(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -24,6 +24,9 @@ from pcnc_runtime.state import Place
 
 COUNTER_SIZE = 16
 """Bytes of a table's counter: packets and bytes, each u64."""
+
+CHAIN_PINS = ("entry", "fallen", "program")
+"""Pins of a chain beside the generations: the array with the entry, the count of packets finding it empty, the program."""
 
 SETTINGS = ".rodata.config"
 """The section of an object that holds the settings."""
@@ -207,10 +210,10 @@ def chains_of(place: Place) -> tuple[str, ...]:
     return tuple(name.removeprefix("entry_") for name in list_pins(place.pins) if name.startswith("entry_"))
 
 
-def is_whole(place: Place, number: int) -> bool:
-    """Whether a generation can take packets: every slot of every chain is filled. An array that was unpinned is not."""
+def is_whole(place: Place, number: int, chains: Iterable[str]) -> bool:
+    """Whether a generation can take packets: every slot of these chains is filled. An array that was unpinned is not."""
     try:
-        for chain in chains_of(place):
+        for chain in chains:
             with open_map(place.generation(number) / f"blocks_{chain}") as blocks:
                 if None in blocks.slots():
                     return False

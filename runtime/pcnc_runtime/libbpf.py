@@ -149,6 +149,12 @@ class TestRunOptions(Structure):
     ]
 
 
+class LoadOptions(Structure):
+    """`struct bpf_prog_load_opts` up to `expected_attach_type`."""
+
+    _fields_ = [("sz", c_size_t), ("attempts", c_int), ("expected_attach_type", c_uint32)]
+
+
 class OpenOptions(Structure):
     """`struct bpf_object_open_opts` up to `kernel_log_level`."""
 

@@ -110,7 +110,8 @@ def swap(
     The file's rules become the new file's, the operator's stay; so do values of settings. Of what does not fit, only that may be
     lost which `discard` names: tables, settings, or `all`. RuntimeProblem: `rules-do-not-fit` (`settings-do-not-fit` where all
     rules do) has everything that does not; `nothing-to-discard` where a name is neither a table nor a setting.
-    `other-hook`, `other-chains`: what is attached cannot run the new version; unload it and load it anew.
+    Chains that the old version lacks are attached, those that the new one lacks taken off: `device-carries-xdp`,
+    `device-carries-tc`. `other-hook`: what is attached cannot run the new version; unload it and load it anew.
     """
     from pcnc_runtime.replace_version import replace_version
 

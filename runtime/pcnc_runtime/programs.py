@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from pcnc_runtime.descriptors import Descriptor, kind_of
-from pcnc_runtime.libbpf import ProgramInfo, TestRunOptions, checked, library
+from pcnc_runtime.libbpf import LoadOptions, ProgramInfo, TestRunOptions, checked, library
 
 SHORTEST_PACKET = 14
 """The kernel refuses to run a program on less than an Ethernet header (EINVAL)."""
 
 _LARGEST_OUTPUT = 1 << 16
+_BPF_XDP = 37  # enum bpf_attach_type
 
 
 class ProgramType(IntEnum):
@@ -101,6 +102,15 @@ def program_id(fd: int) -> int:
 def open_program_by_id(id: int) -> Program:
     """The program with this id, ENOENT if there is none."""
     return Program(checked(library().bpf_prog_get_fd_by_id(id)))
+
+
+def load_instructions(kind: ProgramType, code: bytes, name: str) -> Program:
+    """Loads instructions that no compiler made: 8 bytes each, `struct bpf_insn`. They may go where compiled programs go."""
+    # As libbpf has it for what a compiler made: programs that tail-call each other must agree in it (Linux 6.18).
+    attach_type = _BPF_XDP if kind is ProgramType.XDP else 0
+    options = LoadOptions(sz=ctypes.sizeof(LoadOptions), expected_attach_type=attach_type)
+    arguments = (kind, name.encode(), b"Dual BSD/GPL", code, len(code) // 8, ctypes.byref(options))
+    return Program(checked(library().bpf_prog_load(*arguments)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ class State:
     loaded: float
     namespace: int
     netns: str | None
+    mode: str
+    """How XDP is to run where a chain comes to it later: `native`, `generic`, or empty where it was not said."""
     attachments: tuple[AttachedAt, ...]
     kept: tuple[int, ...]
     target: tuple[int, ...]
@@ -159,6 +161,7 @@ def write_state(path: Path, state: State, *, durable: bool) -> None:
         "loaded": state.loaded,
         "namespace": state.namespace,
         "netns": state.netns,
+        "mode": state.mode,
         "attachments": attachments,
         "kept": state.kept,
         "target": state.target,
@@ -192,6 +195,7 @@ def read_state(path: Path) -> State | None:
             loaded=data["loaded"],
             namespace=data["namespace"],
             netns=data["netns"],
+            mode=data["mode"],
             attachments=tuple(
                 AttachedAt(device, index, chain, hook, mode, program, bool(added))
                 for device, index, chain, hook, mode, program, added in data["attachments"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from pcnc_runtime.changes import Attachment
 from pcnc_runtime.counts import ReadRecord, carry
 from pcnc_runtime.errors import RuntimeProblem
-from pcnc_runtime.generation import chains_of, is_whole, put_into_force, runs_in
+from pcnc_runtime.generation import CHAIN_PINS, chains_of, is_whole, put_into_force, runs_in
 from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.pins import list_pins, remove_tree
 from pcnc_runtime.records import Carried, State
@@ -44,7 +44,8 @@ def recover(place: Place) -> State | None:
     if state.phase != "loaded":
         tear_down(place, state)
         return None
-    if not chains_of(place):
+    there = chains_of(place)
+    if any(chain not in there for chain in state.summaries[state.kept[0]].chains):
         text = f"the pins of `{place.name}` were removed: its blocks are gone, and its devices drop every packet"
         raise RuntimeProblem("pins-lost", text, f"pcnc unload {place.name}")
     if state.target:
@@ -53,15 +54,14 @@ def recover(place: Place) -> State | None:
             return settle(place, state, lru_cache(maxsize=4)(place.read_record))
         state = replace(state, target=())
         place.write(state)
-    sweep(place, state)
-    return state
+    return sweep(place, state)
 
 
 def undo_restore(place: Place, state: State) -> None:
     """Undoes what a restore has done until now: what is written down is what it was before. The opposite of `restore`."""
     from pcnc_runtime.attachments import detach_all
 
-    detach_all(state)
+    detach_all(state.namespace, state.attachments)
     wait_for_packets()
     remove_tree(place.pins)
     place.record(state.last).unlink(missing_ok=True)
@@ -89,16 +89,33 @@ def settle(place: Place, state: State, read_record: ReadRecord) -> State:
     summaries = {number: state.summaries[number] for number in kept}
     settled = replace(state, kept=kept, target=(), carried=carried, summaries=summaries)
     place.write(settled)
-    _let_go(place, settled, waited=True)
-    return settled
+    return _let_go(place, settled, waited=True)
 
 
-def sweep(place: Place, state: State) -> None:
-    """Removes what a command that died left behind."""
-    _let_go(place, state, waited=False)
+def sweep(place: Place, state: State) -> State:
+    """Removes what a command that died left behind; the state after that."""
+    return _let_go(place, state, waited=False)
 
 
-def _let_go(place: Place, state: State, *, waited: bool) -> None:
+def _let_go(place: Place, state: State, *, waited: bool) -> State:
+    state = end_chains(place, state)
+    _remove_unmentioned(place, state, waited=waited)
+    return state
+
+
+def end_chains(place: Place, state: State) -> State:
+    """Takes chains that the live generation does not have off the devices, and lets go of their entries; the state after that."""
+    pinned = (name.partition("_") for name in list_pins(place.pins))
+    found = {chain for kind, _, chain in pinned if kind in CHAIN_PINS}.union(at.chain for at in state.attachments)
+    ended = found.difference(state.summaries[state.kept[0]].chains)
+    if not ended:
+        return state
+    from pcnc_runtime.chain_entries import drop_chains  # devices are touched only where something comes or goes
+
+    return drop_chains(place, state, ended)
+
+
+def _remove_unmentioned(place: Place, state: State, *, waited: bool) -> None:
     leftover = [number for number in place.pinned_generations() if number not in state.mentioned]
     if leftover and not waited:
         wait_for_packets()
@@ -136,7 +153,7 @@ def _keep_only(folder: Path, names: Iterable[str]) -> None:
 def is_in_order(place: Place, state: State) -> bool:
     """Whether packets go to the live generation and it is whole. Where not, they are dropped, until the next change mends that."""
     live = state.kept[0]
-    return is_whole(place, live) and all(runs_in(place, chain, live) for chain in chains_of(place))
+    return is_whole(place, live, chains_of(place)) and all(runs_in(place, chain, live) for chain in chains_of(place))
 
 
 def has_its_counts(place: Place, state: State) -> bool:
@@ -148,12 +165,12 @@ def has_its_counts(place: Place, state: State) -> bool:
 
 def tear_down(place: Place, state: State) -> tuple[Attachment, ...]:
     """Takes a service off its devices and removes all of it but the lock; what its devices carried."""
-    from pcnc_runtime.attachments import detach_all  # devices are touched only at the two ends of a service's life
+    from pcnc_runtime.attachments import detach_all  # devices are touched only where something comes or goes
 
     if state.phase != "unloading":
         place.write(replace(state, phase="unloading"))
     try:
-        reports = detach_all(state)
+        reports = detach_all(state.namespace, state.attachments)
     except (RuntimeProblem, OSError):
         # What is still on its devices is loaded, and stays so.
         if state.phase == "loaded":
@@ -198,6 +215,7 @@ def _without_records(place: Place) -> State:
         loaded=0.0,
         namespace=current_namespace(),
         netns=None,
+        mode="",
         attachments=find_attachments(place),
         kept=(),
         target=(),

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from pcnc.program_words import ChainName
 from pcnc_runtime.attach import XdpMode
-from pcnc_runtime.attachments import check_devices, put_on, state_here
+from pcnc_runtime.attachments import check_devices, put_on, state_here, with_qdisc
 from pcnc_runtime.bundle_store import StoredBundle, stored_source
 from pcnc_runtime.chain_entries import make_entry
 from pcnc_runtime.changes import Attachment, Change, Restored
@@ -154,6 +154,8 @@ class _Returning:
                 target=(),
                 last=record.number,
                 summaries={each.number: each.summary for each in kept},
+                # Who was killed while a chain came or went may have left one that the generation does not have.
+                attachments=tuple(at for at in saved.attachments if at.chain in record.chains),
             )
             with ExitStack() as stack:
                 entries = {entry.chain: stack.enter_context(make_entry(place, entry, stored)) for entry in manifest.entries}
@@ -197,8 +199,6 @@ class _Returning:
         number = saved.kept[1]
         try:
             record = self._place.read_record(number)
-            if record.chains.keys() != live.record.chains.keys():
-                return (), (f"generation {number} has other chains, and was not brought back: there is no rollback to it",)
             stored = StoredBundle(self._place.bundles / record.bundle)
             build_generation(self._place, record, stored.manifest, stored.variant(record.variant), live)
         except RuntimeProblem as problem:
@@ -213,10 +213,11 @@ class _Returning:
         attachments, warnings = list(state.attachments), []
         for at, was in enumerate(state.attachments):
             program = entries[was.chain]
-            planned = replace(was, index=indexes[was.device], program_id=program_id(program.fd))
+            beside = (*attachments[:at], *([was] if was.program_id else []))
+            planned = with_qdisc(replace(was, index=indexes[was.device], program_id=program_id(program.fd)), beside)
             attachments[at] = planned
             self._tell(state, tuple(attachments))
-            attachments[at], warning = _put_on(planned, was, program, self._place.name)
+            attachments[at], warning = _put_on(planned, was, program, self._place.name, beside)
             warnings += warning
         return tuple(attachments), tuple(warnings)
 
@@ -244,15 +245,17 @@ def _no_namespace(saved: State) -> RuntimeProblem:
     return RuntimeProblem("no-namespace", text, f"ip netns add {saved.netns}", errno=errno.ENOENT)
 
 
-def _put_on(planned: AttachedAt, was: AttachedAt, program: Program, name: str) -> tuple[AttachedAt, list[str]]:
+def _put_on(
+    planned: AttachedAt, was: AttachedAt, program: Program, name: str, beside: Sequence[AttachedAt]
+) -> tuple[AttachedAt, list[str]]:
     """Puts an entry where it was, in the place of the one that sits there still. XDP runs in the mode it ran in, if it can."""
     try:
-        return put_on(planned, was, program, XdpMode(planned.mode) if planned.mode else None, name), []
+        return put_on(planned, was, program, XdpMode(planned.mode) if planned.mode else None, name, beside), []
     except RuntimeProblem as problem:
         if problem.name != "not-supported" or planned.mode != XdpMode.NATIVE:
             raise
     text = f"`{planned.device}` has no native XDP any more; it runs in generic mode, which is slower"
-    return put_on(planned, was, program, XdpMode.GENERIC, name), [text]
+    return put_on(planned, was, program, XdpMode.GENERIC, name, beside), [text]
 
 
 def _reported(attachments: Sequence[AttachedAt]) -> tuple[Attachment, ...]:
@@ -274,9 +277,10 @@ def _mend(place: Place, state: State, began: float) -> Change | None:
         warnings: list[str] = []
         for at in off:
             with open_program(place.pins / f"program_{at.chain}") as program:
-                planned = replace(at, index=devices[at.device], added_qdisc=False)
+                beside = state.attachments
+                planned = with_qdisc(replace(at, index=devices[at.device], added_qdisc=False), beside)
                 state = _written(place, state, at, planned)
-                attached, warning = _put_on(planned, at, program, place.name)
+                attached, warning = _put_on(planned, at, program, place.name, beside)
                 state = _written(place, state, planned, attached)
                 warnings += warning
     live = place.read_record(state.kept[0])
