@@ -17,8 +17,11 @@ _BEFORE, _BETWEEN, _AFTER = b'{"sha256":"', b'","record":', b"}"
 _DIGEST = 64
 
 
-def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Writes a file whole or not at all; `durable`: file and name are on their medium when this returns."""
+def write_file(path: Path, content: bytes, *, durable: bool = True, instead: Path | None = None) -> None:
+    """Writes a file whole or not at all; `durable`: file and name are on their medium when this returns.
+
+    `instead` is another file that is obsolete with this one: it becomes this one, and is never beside it.
+    """
     beside = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         with open(beside, "wb") as file:
@@ -26,9 +29,13 @@ def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+        if instead is not None:
+            os.rename(beside, instead)
+            beside = instead
         os.rename(beside, path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        if beside != instead:
+            beside.unlink(missing_ok=True)
         raise
     if durable:
         sync(path.parent)
@@ -43,9 +50,9 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
-def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
-    """Writes compact JSON with its hash, whole or not at all."""
-    write_file(path, sealed(data), durable=durable)
+def write_json(path: Path, data: Any, *, durable: bool = True, instead: Path | None = None) -> None:
+    """Writes compact JSON with its hash, whole or not at all. See `write_file`."""
+    write_file(path, sealed(data), durable=durable, instead=instead)
 
 
 def sealed(data: Any) -> bytes:

@@ -148,7 +148,7 @@ def boot_id() -> str:
     return _BOOT.read_text().strip()
 
 
-def write_state(path: Path, state: State, *, durable: bool) -> None:
+def write_state(path: Path, state: State, *, durable: bool, instead: Path | None = None) -> None:
     """Writes the state of a service, and by which start of the machine."""
     attachments = [
         [at.device, at.index, at.chain, at.hook, at.mode, at.program_id, int(at.added_qdisc)] for at in state.attachments
@@ -174,7 +174,7 @@ def write_state(path: Path, state: State, *, durable: bool) -> None:
         "reasons": {chain: dict(reasons) for chain, reasons in state.carried.reasons.items()},
         "rules": {table: dict(rules) for table, rules in state.carried.rules.items()},
     }
-    write_json(path, data, durable=durable)
+    write_json(path, data, durable=durable, instead=instead)
 
 
 def read_state(path: Path) -> State | None:

@@ -54,6 +54,8 @@ def recover(place: Place) -> State | None:
             return settle(place, state, lru_cache(maxsize=4)(place.read_record))
         state = replace(state, target=())
         place.write(state)
+    elif place.pending.exists():
+        place.write(state)  # who wrote it died before it could last
     return sweep(place, state)
 
 

@@ -28,7 +28,7 @@ from pcnc_runtime.namespaces import entered, namespace_of_name
 from pcnc_runtime.pins import open_program, remove_tree
 from pcnc_runtime.programs import Program, program_id
 from pcnc_runtime.records import AttachedAt, Carried, Generation, State
-from pcnc_runtime.recovery import not_loaded, recover, undo_restore
+from pcnc_runtime.recovery import not_loaded, recover, sweep, undo_restore
 from pcnc_runtime.saved_counts import with_saved_counts
 from pcnc_runtime.state import Place, locked, names_with_records, place_of, told
 
@@ -64,15 +64,16 @@ _BETWEEN_TRIES = 0.2
 
 def names_to_restore() -> tuple[str, ...]:
     """Every name that something is written down of, in the order in which they were loaded; damaged ones last."""
-    loaded = []
+    loaded: list[tuple[float, str]] = []
     for name in names_with_records():
         try:
             state = place_of(name).read()
         except RuntimeProblem as problem:
             if problem.name != "broken-record":
                 raise
-            state = None
-        loaded.append((math.inf if state is None else state.loaded, name))
+            loaded.append((math.inf, name))
+        else:
+            loaded += [(state.loaded, name)] if state is not None and state.phase not in ("loading", "unloading") else []
     return tuple(name for _, name in sorted(loaded))
 
 
@@ -163,6 +164,7 @@ class _Returning:
                 attachments, warnings = self._attach(state, entries, devices)
         in_force = time.perf_counter() - began
         self._tell(replace(state, phase="loaded"), attachments)
+        sweep(place, state)
         return Change(
             name=place.name,
             what="restore",

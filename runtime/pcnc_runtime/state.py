@@ -114,11 +114,10 @@ class Place:
             with suppress(FileNotFoundError):
                 sync(self.record(state.kept[0]))
                 sync(self.record(0).parent)
-            write_state(self.state, state, durable=True)
+            write_state(self.state, state, durable=True, instead=self.pending)
             if is_new:
                 sync(self.folder.parent)
                 sync(self.folder.parent.parent)
-            self.pending.unlink(missing_ok=True)
 
     def stamp(self) -> tuple[tuple[int, int], ...]:
         """Another one after each change of the state. FileNotFoundError where none is written."""
@@ -155,8 +154,8 @@ def place_of(name: str) -> Place:
 def names_with_records() -> tuple[str, ...]:
     """Every name that something is written down of, sorted."""
     with told(f"read {state_folder()}"):
-        found = sorted(path.parent.name for path in state_folder().glob("*/state.json"))
-    return tuple(name for name in found if _NAME.fullmatch(name))
+        paths = [*state_folder().glob("*/state.json"), *state_folder().glob(f"*/pending-{boot_id()}.json")]
+    return tuple(name for name in sorted({path.parent.name for path in paths}) if _NAME.fullmatch(name))
 
 
 @contextmanager
