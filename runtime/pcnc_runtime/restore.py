@@ -163,7 +163,8 @@ class _Returning:
                 flip = put_into_force(place, record.number)
                 attachments, warnings = self._attach(state, entries, devices)
         in_force = time.perf_counter() - began
-        self._tell(replace(state, phase="loaded"), attachments)
+        state = replace(state, phase="loaded", attachments=attachments)
+        self._tell(state, attachments)
         sweep(place, state)
         return Change(
             name=place.name,
