@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from rich.console import Group
+
 from bench.classify import classify
 from bench.commands import time_commands
-from bench.report import classify_table, commands_table, swaps_table
+from bench.flips import FLIP_BOUND, measure_flips
+from bench.report import classify_table, commands_table, effects_table, flips_table, swaps_table
 from bench.run_measurements import Measured, Show, run_measurements
 from bench.swaps import measure_swaps
 
@@ -30,12 +33,18 @@ def _swaps(show: Show) -> Measured:
     return result, swaps_table(result), result.lost == 0 and result.wrong == 0
 
 
-MEASUREMENTS = {"classify": _classify, "commands": _commands, "swaps": _swaps}
+def _flips(show: Show) -> Measured:
+    rows = measure_flips(progress=show)
+    quick = all(max(row.last, row.write) < FLIP_BOUND for row in rows if row.rules)
+    return rows, Group(effects_table(rows), "", flips_table(rows)), quick
+
+
+MEASUREMENTS = {"classify": _classify, "commands": _commands, "flips": _flips, "swaps": _swaps}
 """By name, what measures: its results, a table of them, and whether what must hold did hold."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the measurements asked for, all without a name; 1 where packets were lost or the kernel refused."""
+    """Runs the measurements asked for, all without a name; 1 where packets were lost, a flip was slow, or the kernel refused."""
     return run_measurements("bench", "Measure what the project promises. Needs root.", MEASUREMENTS, arguments)
 
 

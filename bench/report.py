@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bench.classify import Classified
 from bench.commands import Timed
+from bench.flips import PHASES, Flipped
 from bench.swaps import Swapped
 
 
@@ -115,4 +116,46 @@ def swaps_table(result: Swapped) -> Table:
         ("the write itself", f"{result.flip_median * 1e6:.0f} µs", f"p99 {result.flip_p99 * 1e6:.0f} µs"),
     ):
         table.add_row(what, figure, note)
+    return table
+
+
+def effects_table(rows: Sequence[Flipped]) -> Table:
+    """From a call to the first packet that the new version treats, and what that time consists of."""
+    caption = (
+        "medians. rule: read from text, checked, a generation built and put into force; code for such rules is there. version: the rules"
+        " stand in its source; clang runs for what is new. rest: the lock, the rules, the records on the disk"
+    )
+    table = Table(title="From a change to its effect", title_justify="left", caption=caption, caption_justify="left")
+    table.add_column("")
+    table.add_column("rules", justify="right")
+    table.add_column("to effect\nms", justify="right", style="bold")
+    for name in (*PHASES, "rest"):
+        table.add_column(f"{name}\n%", justify="right")
+    for row in rows:
+        if row.rules:
+            parts = [row.phases[name] for name in PHASES]
+            shares = [f"{100 * part / row.effect:.1f}" if part else "" for part in (*parts, max(0.0, row.effect - sum(parts)))]
+            table.add_row(row.what, f"{row.rules:,}", f"{row.effect * 1e3:.1f}", *shares)
+    return table
+
+
+def flips_table(rows: Sequence[Flipped]) -> Table:
+    """The one write that puts a version into force, beside the replacement of a program through its link."""
+    caption = (
+        "from the beginning of the write to the last packet that the old version treated, and to the first of the new one, as an observer"
+        " behind the verdict sees them; and until the call returns. 1,000,000 packets a second; where their generator paused, that shows"
+        " in the p99"
+    )
+    table = Table(title="The flip itself, in µs", title_justify="left", caption=caption, caption_justify="left")
+    table.add_column("")
+    table.add_column("rules", justify="right")
+    table.add_column("runs", justify="right")
+    table.add_column("last old\nmedian", justify="right", style="bold")
+    table.add_column("last old\np99", justify="right")
+    table.add_column("first new\nmedian", justify="right")
+    table.add_column("call\nmedian", justify="right")
+    table.add_column("call\np99", justify="right")
+    for row in rows:
+        times = (f"{seconds * 1e6:,.0f}" for seconds in (row.last, row.last_p99, row.first, row.write, row.write_p99))
+        table.add_row(row.what, f"{row.rules:,}" if row.rules else "", str(row.runs), *times)
     return table

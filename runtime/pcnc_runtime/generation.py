@@ -16,6 +16,7 @@ from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.kernel_maps import KernelMap, MapFlag, MapType, create_map
 from pcnc_runtime.live_rules import LiveRule
 from pcnc_runtime.objects import ObjectFile
+from pcnc_runtime.phases import phase
 from pcnc_runtime.pins import list_pins, make_directory, open_map, pin, remove_tree
 from pcnc_runtime.programs import Program, open_program_by_id
 from pcnc_runtime.records import Generation, TableRecord
@@ -51,7 +52,7 @@ def build_generation(place: Place, record: Generation, manifest: Manifest, varia
     folder = place.generation(record.number)
     make_directory(folder)
     try:
-        with ExitStack() as stack, _kernel_says(f"build generation {record.number} of `{place.name}`"):
+        with phase("load"), ExitStack() as stack, _kernel_says(f"build generation {record.number} of `{place.name}`"):
             builder = _Builder(place, record, manifest, variant, parent, stack)
             return sum(builder.build_chain(chain) for chain in variant.variant.chains)
     except BaseException:
@@ -249,7 +250,7 @@ def put_into_force(place: Place, number: int) -> float:
                 writes.append((entry, stack.enter_context(open_program_by_id(first))))
         if not writes:
             return 0.0
-        with without_signals():
+        with without_signals(), phase("flip"):
             began = time.perf_counter()
             for entry, program in writes:
                 entry.set_slot(0, program.fd)
