@@ -122,8 +122,8 @@ def swaps_table(result: Swapped) -> Table:
 def effects_table(rows: Sequence[Flipped]) -> Table:
     """From a call to the first packet that the new version treats, and what that time consists of."""
     caption = (
-        "medians. rule: read from text, checked, a generation built and put into force; code for such rules is there. version: the rules"
-        " stand in its source; clang runs for what is new. rest: the lock, the rules, the records on the disk"
+        "medians. rule: read from text, checked, a generation built and put into force; code for such rules is there. version:"
+        " the rules stand in its source; clang runs for what is new. rest: the lock, the rules, the records on the disk"
     )
     table = Table(title="From a change to its effect", title_justify="left", caption=caption, caption_justify="left")
     table.add_column("")
@@ -142,9 +142,9 @@ def effects_table(rows: Sequence[Flipped]) -> Table:
 def flips_table(rows: Sequence[Flipped]) -> Table:
     """The one write that puts a version into force, beside the replacement of a program through its link."""
     caption = (
-        "from the beginning of the write to the last packet that the old version treated, and to the first of the new one, as an observer"
-        " behind the verdict sees them; and until the call returns. 1,000,000 packets a second; where their generator paused, that shows"
-        " in the p99"
+        "from the beginning of the write to the last packet that the old version treated, and to the first of the new one, as"
+        " an observer behind the verdict sees them; and until the call returns. 1,000,000 packets a second; where their"
+        " generator paused, that shows in the p99"
     )
     table = Table(title="The flip itself, in µs", title_justify="left", caption=caption, caption_justify="left")
     table.add_column("")

@@ -15,7 +15,7 @@ from pcnc_runtime.phases import phase
 
 
 def timed_build(text: str, path: str = "service.pcn") -> Bundle:
-    """Compiles the only service of a text, out of a file of that name, for XDP, in the phases `parse`, `optimise`, `emit` and `compile`: clang's.
+    """Compiles the only service of a text for XDP, in the phases `parse`, `optimise`, `emit` and `compile` (clang's).
 
     CompileError; RuntimeProblem `no-clang`, `clang-refused`.
     """
