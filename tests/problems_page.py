@@ -33,6 +33,45 @@ All problems of a file are told at once, those of its syntax before the others. 
 stands in [commands.md](commands.md#what-can-go-wrong).
 """
 
+REFUSED = """
+## When a program is refused
+
+### verifier-refused
+
+The kernel's verifier does not take a program that pcnc has made. Whatever stands in the source, that is a fault of pcnc. Nothing
+is changed by it: what ran before runs on. The place is the line that the program comes from; below stand the instruction, what the
+verifier knew of its register, and what it has against it. `--verbose` shows the whole of its log. Of a bundle, which has no source,
+the line is named, and what the log quotes of it.
+
+```text
+error[verifier-refused]: the kernel's verifier refuses `mark`: R1 offset is outside of the packet
+  --> remark.pcn:32:21
+   |
+32 |                     ipv4.dscp = u6(class)
+   |                     ^^^^^^^^^^^^^^^^^^^^^ compiled to this
+   = help: this is a bug of pcnc, not of your program. Please report it, with remark.pcn,
+           what this command prints with --verbose, and this line:
+           pcnc 0.1.0, Linux 6.18.44 x86_64, Debian clang version 19.1.7
+   = note: --verbose shows the whole log, 20 lines more than these
+  | 37: (69) r2 = *(u16 *)(r1 +0)            ; R1=pkt(id=2,r=0,smin=smin32=0,smax=umax=smax32=umax32=0xffff,var_off=(0x0; 0xffff))
+  | invalid access to packet, off=0 size=2, R1(id=2,off=0,r=0)
+  | R1 offset is outside of the packet
+```
+
+### clang-refused
+
+Clang does not take the C of a program. That is a fault of pcnc, too, and told in the same way.
+
+### How to report it
+
+What helps to find the fault: the source, or the bundle; the command, and all that it prints with `--verbose`; the line with the
+versions of pcnc, the kernel and clang, which stands in what is printed. Where rules were added since, `pcnc rules NAME TABLE list`
+of the service: code is made for the rules that there are. A bundle of the source holds the C as it was compiled:
+`pcnc build FILE -o DIR`.
+
+Report it where you have pcnc from.
+"""
+
 
 def problems_page() -> str:
     """The whole page."""
@@ -50,6 +89,8 @@ def problems_page() -> str:
         "An expectation of a test did not hold, or its packet cannot be built.\n",
         "### test-disagrees\n",
         "The compiled programs did something else than the reference interpreter: verdict, bytes or counts. It is a fault of pcnc.",
+        "",
+        REFUSED.strip("\n"),
     ]
     return "\n".join(lines) + "\n"
 

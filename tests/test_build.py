@@ -160,7 +160,9 @@ def test_clang_is_told_by_its_words(include: Path) -> None:
         compile_sources({"good": TEXT, "bad": TEXT.replace("ANSWER", "nothing")}, include=include)
     assert caught.value.name == "clang-refused"
     assert "`bad`" in caught.value.message
-    assert "some.pcn:3" in caught.value.message
+    refusal = caught.value.refusal
+    assert refusal is not None
+    assert (refusal.file, refusal.line) == ("some.pcn", 3)
     assert "undeclared" in caught.value.log
 
 

@@ -378,7 +378,9 @@ def test_a_refused_program_is_told_with_its_line_and_log() -> None:
         load_program(compile_source(REFUSED))
     problem = caught.value
     assert problem.name == "verifier-refused"
-    assert "firewall.pcn:34" in problem.message
+    assert problem.refusal is not None
+    assert (problem.refusal.program, problem.refusal.file, problem.refusal.line) == ("reads", "firewall.pcn", 34)
+    assert problem.refusal.reason in problem.message
     assert "invalid access to packet" in problem.log
     assert problem.errno == errno.EACCES
 

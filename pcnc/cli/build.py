@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pcnc.cli.compile_service import AS_WRITTEN, build_service, open_compiler, read_service
-from pcnc.cli.options import AsJson, HookOption, ServiceOption, SourceArgument, ToolchainOption
+from pcnc.cli.options import AsJson, HookOption, ServiceOption, SourceArgument, ToolchainOption, Verbose
 from pcnc.cli.progress import working
 from pcnc.cli.report import guarded, print_json
 from pcnc.manifest import Variant
@@ -29,6 +29,7 @@ def build(
     hook: HookOption = "xdp",
     service: ServiceOption = None,
     toolchain: ToolchainOption = None,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Compile a service into a bundle: C, objects and a manifest, to be loaded where there is neither compiler nor source."""

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pcnc.cli.changes import report_change, told_if_interrupted
-from pcnc.cli.options import AsJson
+from pcnc.cli.options import AsJson, Verbose
 from pcnc.cli.progress import working
 from pcnc.cli.read_source import read_rule_file
 from pcnc.cli.report import guarded, tell
@@ -46,6 +46,7 @@ def add(
     at: Annotated[int | None, typer.Option("--at", metavar="N", help="At this position; 1 is the first.")] = None,
     last: Annotated[bool, typer.Option("--last", help="Behind all others.")] = False,
     dry_run: DryRun = False,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Add rules.
@@ -71,6 +72,7 @@ def delete(
     file: FileOption = None,
     everything: Annotated[bool, typer.Option("--all", help="All rules, those of the file, too.")] = False,
     dry_run: DryRun = False,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete rules, each named by its id or by its match. A rule of the file comes back with the next swap."""
@@ -95,6 +97,7 @@ def replace(
     rules: RuleArguments = None,
     file: FileOption = None,
     dry_run: DryRun = False,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Put rules in place of all that were added; the file's stay. One with a match that was there keeps its id and its count."""

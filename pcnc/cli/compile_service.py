@@ -86,12 +86,14 @@ def build_service(chosen: Chosen, hook: Hook, compiler: Compiler | None = None) 
     from pcnc.compile import shape_of_file
     from pcnc_ebpf.plan import compile_variant, plan_manifest
     from pcnc_runtime.bundle import build_bundle
+    from pcnc_runtime.refusals import compiled_from
 
     program, service = chosen.program, chosen.service
     written, widest = shape_of_file(service), widest_shape(service.schemas)
     shapes = {AS_WRITTEN: written, GENERAL: widest} if written != widest else {GENERAL: widest}
     variants = [compile_variant(program, service, shape, hook, name) for name, shape in shapes.items()]
-    return build_bundle(*plan_manifest(program, service, hook, variants), compiler)
+    with compiled_from(lambda: record_of(chosen, hook)):
+        return build_bundle(*plan_manifest(program, service, hook, variants), compiler)
 
 
 def record_of(chosen: Chosen, hook: Hook, toolchain: Toolchain = "clang") -> SourceRecord:
@@ -119,10 +121,12 @@ def build_shape(chosen: Chosen, hook: Hook, shape: Shape, compiler: Compiler | N
     from pcnc_ebpf.plan import INCLUDE, block_header, compile_variant
     from pcnc_runtime.bundle import compile_objects
     from pcnc_runtime.changes import BuiltVariant
+    from pcnc_runtime.refusals import compiled_from
 
     name = f"shape_{sha256(shape.key.encode()).hexdigest()[:12]}"
     compiled = compile_variant(chosen.program, chosen.service, shape, hook, name)
-    objects = compile_objects(compiled.code, {INCLUDE: block_header()}, compiler)
+    with compiled_from(lambda: record_of(chosen, hook)):
+        objects = compile_objects(compiled.code, {INCLUDE: block_header()}, compiler)
     files = {path: without_directives(text).encode() for path, text in compiled.code.items()}
     plans = [block for chain in compiled.variant.chains for block in chain.blocks]
     return BuiltVariant(compiled.variant, {**files, **{plan.object: objects[plan.code] for plan in plans}})

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from pcnc.cli.changes import attachment_in_words, attachment_to_json, report_change, told_if_interrupted
-from pcnc.cli.options import AsJson, NameArgument, ServiceOption, SettingsOption, ToolchainOption, VersionArgument
+from pcnc.cli.options import AsJson, NameArgument, ServiceOption, SettingsOption, ToolchainOption, Verbose, VersionArgument
 from pcnc.cli.progress import working
 from pcnc.cli.report import guarded, print_json
 from pcnc.manifest import Hook
@@ -32,6 +32,7 @@ def load(
     settings: SettingsOption = None,
     service: ServiceOption = None,
     toolchain: ToolchainOption = None,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Load a service and attach it to devices; it stays when the command ends, until it is unloaded."""

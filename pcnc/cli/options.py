@@ -9,6 +9,9 @@ import typer
 from pcnc.manifest import Hook, Toolchain
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Where a program is refused, show all that clang or the kernel's verifier said.")
+]
 SourceArgument = Annotated[str, typer.Argument(metavar="FILE", help="A source; - is standard input.", show_default=False)]
 VersionArgument = Annotated[
     str, typer.Argument(metavar="FILE|BUNDLE", help="A source, or the folder of a bundle.", show_default=False)

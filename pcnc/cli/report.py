@@ -94,7 +94,10 @@ def end_output(status: int) -> int:
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Turns everything that a command raises into a message and an exit status; with its `as_json`, the message into JSON."""
+    """Turns everything that a command raises into a message and an exit status; with its `as_json`, the message into JSON.
+
+    With its `verbose`, all is told of what a compiler or the verifier said.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -111,7 +114,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except BrokenPipeError:
             raise typer.Exit(PROBLEM) from None
         except Exception as error:  # noqa: BLE001 - the last resort: whoever sits at the keyboard gets a sentence, not a traceback
-            report_exception(error, bool(kwargs.get("as_json")))
+            report_exception(error, bool(kwargs.get("as_json")), bool(kwargs.get("verbose")))
             raise typer.Exit(PROBLEM) from None
 
     return run
@@ -121,7 +124,7 @@ def _tell_interrupted(what: str) -> None:
     print(f"pcnc: interrupted{f'; {what}' if what else ''}", file=sys.stderr)
 
 
-def report_exception(error: Exception, as_json: bool) -> None:
+def report_exception(error: Exception, as_json: bool, verbose: bool = False) -> None:
     """Says what an exception means; one that nobody expected is a bug, and with PCNC_DEBUG=1 is told with its traceback."""
     match error:
         case CompileError():
@@ -129,7 +132,7 @@ def report_exception(error: Exception, as_json: bool) -> None:
         case RefusedEdits():
             report_refused_edits(error, as_json)
         case RuntimeProblem():
-            report_problem(error, as_json)
+            report_problem(error, as_json, verbose)
         case OSError():
             report_problem(problem_of_os_error(error), as_json)
         case MemoryError():
@@ -178,8 +181,11 @@ def diagnostics_of_edits(problem: RefusedEdits) -> list[Diagnostic]:
     ]
 
 
-def report_problem(problem: RuntimeProblem, as_json: bool) -> None:
-    """Tells a problem: on standard error, or as JSON on standard output. What a compiler or the verifier said stands below it."""
+def report_problem(problem: RuntimeProblem, as_json: bool, verbose: bool = False) -> None:
+    """Tells a problem: on standard error, or as JSON on standard output. What a compiler or the verifier said stands below it:
+
+    the few lines that tell where these are known, else the last ones; with `verbose` all.
+    """
     if as_json:
         print_json({"error": problem_to_json(problem)})
         return
@@ -190,12 +196,24 @@ def report_problem(problem: RuntimeProblem, as_json: bool) -> None:
         tell([Diagnostic(problem.name, headline(problem.misfits), None)])
         tell_misfits(problem)
     else:
-        tell([Diagnostic(problem.name, problem.message, None, help=problem.help)])
+        tell([problem_as_diagnostic(problem, verbose)])
     lines = problem.log.rstrip("\n").splitlines()
-    if len(lines) > MOST_LOG_LINES:
+    if problem.refusal is not None and not verbose:
+        lines = list(problem.refusal.excerpt)
+    elif len(lines) > MOST_LOG_LINES and not verbose:
         print(f"  | … {len(lines) - MOST_LOG_LINES} lines before these: --json has them all", file=sys.stderr)
-    for line in lines[-MOST_LOG_LINES:]:
+        lines = lines[-MOST_LOG_LINES:]
+    for line in lines:
         print(f"  | {line}", file=sys.stderr)
+
+
+def problem_as_diagnostic(problem: RuntimeProblem, verbose: bool = False) -> Diagnostic:
+    """A problem as a diagnostic: on a line of the source where that is known, with the help that it has."""
+    if problem.refusal is None:
+        return Diagnostic(problem.name, problem.message, None, help=problem.help)
+    from pcnc.cli.refusals import refusal_as_diagnostic
+
+    return refusal_as_diagnostic(problem, problem.refusal, verbose)
 
 
 def problem_of_os_error(error: OSError) -> RuntimeProblem:
@@ -221,11 +239,14 @@ def problem_of_os_error(error: OSError) -> RuntimeProblem:
 
 
 def problem_to_json(problem: RuntimeProblem) -> dict[str, Any]:
-    """A problem for programs: name, message, help, errno (0: none) and log; `misfits` where another version cannot hold things."""
+    """A problem for programs: name, message, help, errno (0: none) and log; `misfits` where another version cannot hold things.
+
+    Of a program that is refused also what it is and where.
+    """
     told: dict[str, Any] = {
         "name": problem.name,
         "message": problem.message,
-        "help": problem.help,
+        "help": problem_as_diagnostic(problem).help,
         "errno": problem.errno,
         "log": problem.log,
     }
@@ -233,6 +254,10 @@ def problem_to_json(problem: RuntimeProblem) -> dict[str, Any]:
         from pcnc.cli.report_misfits import misfit_to_json
 
         told["misfits"] = [misfit_to_json(misfit) for misfit in problem.misfits]
+    if problem.refusal is not None:
+        from pcnc.cli.refusals import refusal_to_json
+
+        told |= refusal_to_json(problem, problem.refusal)
     return told
 
 

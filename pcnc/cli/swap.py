@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pcnc.cli.changes import report_change, told_if_interrupted
-from pcnc.cli.options import AsJson, NameArgument, ServiceOption, ToolchainOption, VersionArgument
+from pcnc.cli.options import AsJson, NameArgument, ServiceOption, ToolchainOption, Verbose, VersionArgument
 from pcnc.cli.progress import working
 from pcnc.cli.report import guarded
 
@@ -35,6 +35,7 @@ def swap(
     discard: DiscardOption = None,
     service: ServiceOption = None,
     toolchain: ToolchainOption = None,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Put another version of a service in place of the running one; no packet is lost, and no packet meets both."""
@@ -64,6 +65,7 @@ def rollback(name: NameArgument, as_json: AsJson = False) -> None:
 def set_settings(
     name: NameArgument,
     values: Annotated[list[str], typer.Argument(metavar="NAME=VALUE", help="Settings (`config`) and their values.")],
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Give settings of a loaded service other values, all in one change."""

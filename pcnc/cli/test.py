@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pcnc.cli.compile_service import IN_WORDS, Chosen, build_shape, open_compiler
-from pcnc.cli.options import AsJson, HookOption, ToolchainOption
+from pcnc.cli.compile_service import IN_WORDS, Chosen, build_shape, open_compiler, record_of
+from pcnc.cli.options import AsJson, HookOption, ToolchainOption, Verbose
 from pcnc.cli.progress import working
 from pcnc.cli.read_source import read_source
 from pcnc.cli.report import PROBLEM, diagnostics_to_json, guarded, painted, print_json, tell
@@ -55,6 +55,7 @@ def try_files(
     ] = True,
     hook: HookOption = "xdp",
     toolchain: ToolchainOption = None,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the tests in sources on the interpreter and, where the kernel allows, on the compiled programs; the two must agree."""
@@ -87,12 +88,14 @@ def try_files(
 def _run(file: str, program: Program, service: Service, test: Test, hook: Hook, compiler: Compiler | None) -> Report:
     """One test on the interpreter and, with a compiler, in the kernel."""
     from pcnc.run_tests import InterpreterTarget, disagreements, run_test
+    from pcnc_runtime.refusals import compiled_from
     from pcnc_runtime.toolchains import toolchain_of
 
+    chosen = Chosen(program, service)
     reference = run_test(program, service, test, InterpreterTarget(program, service))
     targets, problems = [INTERPRETER], list(reference.diagnostics)
     if compiler is not None and all(len(sent.frame) >= SHORTEST_TRIAL for sent in reference.sent):
-        with kernel_target(program, service, hook, compiler) as target:
+        with kernel_target(program, service, hook, compiler) as target, compiled_from(lambda: record_of(chosen, hook)):
             compiled = run_test(program, service, test, target)
         made_by = toolchain_of(compiler)
         by = "" if made_by == "clang" else f", {IN_WORDS[made_by]}"

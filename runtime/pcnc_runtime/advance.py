@@ -19,6 +19,7 @@ from pcnc_runtime.live_rules import LiveRule, compare, shadowed
 from pcnc_runtime.pins import remove_tree
 from pcnc_runtime.records import AttachedAt, ChainRecord, Generation, State, TableRecord, What
 from pcnc_runtime.recovery import end_chains, has_its_counts, is_in_order, not_loaded, recover, settle
+from pcnc_runtime.refusals import compiled_from
 from pcnc_runtime.state import Place, locked, place_of
 
 
@@ -281,7 +282,8 @@ class Step:
         planner = Planner(wanted, chosen, parent.record if parent else None, kept, state.last_map)
         record = planner.plan(state.last + 1)
         try:
-            programs = build_generation(place, record, wanted.manifest, chosen.variant, parent)
+            with compiled_from(lambda: stored_source(wanted.source, place.sources)):
+                programs = build_generation(place, record, wanted.manifest, chosen.variant, parent)
             self.loaded.write(record)
             pending = replace(
                 state,
@@ -296,6 +298,10 @@ class Step:
             if not any(runs_in(place, chain, record.number) for chain in chains_of(place)):
                 remove_tree(place.generation(record.number))
                 place.record(record.number).unlink(missing_ok=True)
+                others = [self.loaded.record(number) for number in state.kept]
+                if chosen.compiled and all((each.bundle, each.variant) != (record.bundle, record.variant) for each in others):
+                    # What could not be loaded is compiled anew the next time, maybe by a compiler that has been mended.
+                    chosen.variant.discard()
             raise
         in_force = time.perf_counter() - self.loaded.began
         report = self._report(record.number, chosen.variant.variant.name, chosen.exact, chosen.compiled, chosen.notes)

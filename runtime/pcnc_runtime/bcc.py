@@ -17,6 +17,7 @@ from typing import Any
 
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.object_cache import recall, remember
+from pcnc_runtime.refusals import read_clang_errors
 
 CPU = "v3"
 FLAGS = (
@@ -133,5 +134,5 @@ def _run(path: str, texts: Sequence[Text]) -> list[bytes]:
 
 
 def _refused(name: str, words: str) -> RuntimeProblem:
-    first = next((line for line in words.splitlines() if "error:" in line), words.strip().partition("\n")[0])
-    return RuntimeProblem("bcc-refused", f"BCC refuses `{name}`: {first}", log=words)
+    refusal = read_clang_errors(words, name)
+    return RuntimeProblem("bcc-refused", f"BCC refuses `{name}`: {refusal.reason}", log=words, refusal=refusal)

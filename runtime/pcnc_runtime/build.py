@@ -25,6 +25,7 @@ from pcnc_runtime.bcc import Bcc, Text, compile_with_bcc
 from pcnc_runtime.elf import longest_program
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.object_cache import recall, remember
+from pcnc_runtime.refusals import read_clang_errors
 
 _NAMES = ("clang", *(f"clang-{version}" for version in range(19, 13, -1)))
 _FLAGS = (
@@ -160,8 +161,8 @@ def _compile(clang: Clang, source: tuple[str, str], include: Path | None) -> byt
     if done.returncode and _TOO_LONG in words:
         raise _too_long(name)
     if done.returncode:
-        first = next((line for line in words.splitlines() if "error:" in line), words.strip().partition("\n")[0])
-        raise RuntimeProblem("clang-refused", f"clang refuses `{name}`: {first}", errno=0, log=words)
+        refusal = read_clang_errors(words, name)
+        raise RuntimeProblem("clang-refused", f"clang refuses `{name}`: {refusal.reason}", log=words, refusal=refusal)
     return done.stdout
 
 

@@ -68,20 +68,20 @@ def compile_objects(sources: Mapping[str, str], code: Mapping[str, str], compile
     for path, text in sources.items():
         first.setdefault(text, path)
     headers = {PurePosixPath(path).name: (path, text) for path, text in code.items() if path.endswith(".h")}
-    whole = {path: _with_headers(text, headers) for text, path in first.items()}
+    whole = {path: _with_headers(text, PurePosixPath(path).name, headers) for text, path in first.items()}
     objects = compile_sources(whole, compiler=compiler or choose_compiler().compiler)
     return {path: objects[first[text]] for path, text in sources.items()}
 
 
-def _with_headers(text: str, headers: Mapping[str, tuple[str, str]]) -> str:
-    """The C with its headers in the places where it includes them, so that clang needs nothing but this text."""
+def _with_headers(text: str, name: str, headers: Mapping[str, tuple[str, str]]) -> str:
+    """The C of this name with its headers in the places where it includes them, so that clang needs nothing but this text."""
     lines = text.removesuffix("\n").split("\n")
     for number, line in enumerate(lines):
-        name = line.removeprefix('#include "').removesuffix('"')
-        if name != line and name in headers:
-            path, content = headers[name]
+        included = line.removeprefix('#include "').removesuffix('"')
+        if included != line and included in headers:
+            path, content = headers[included]
             # Line markers as a preprocessor writes them: 1 enters an included file, 2 returns from it.
-            lines[number] = f'# 1 "{path}" 1\n{content}\n# {number + 2} "<stdin>" 2'
+            lines[number] = f'# 1 "{path}" 1\n{content}\n# {number + 2} "{name}" 2'
     return "\n".join(lines) + "\n"
 
 

@@ -41,6 +41,12 @@ class StoredVariant:
         """An object, by the path that its plan names. RuntimeProblem `broken-record` where it is not what was stored."""
         return _read(self.folder, path, self.hashes)
 
+    def discard(self) -> None:
+        """Takes it out of the copy."""
+        import shutil
+
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 class StoredBundle:
     """A copy of a bundle in a folder."""

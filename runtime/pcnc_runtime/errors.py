@@ -10,11 +10,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pcnc.rule_edits import Edit
-    from pcnc.source import Span
+    from pcnc.source import Source, Span
     from pcnc_runtime.misfits import Misfit
 
 ENOTSUPP = 524
 """The kernel's own "not supported", which never made it into errno.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why clang or the kernel's verifier does not take a program that pcnc made, and the line of PCN which it comes from."""
+
+    program: str
+    reason: str
+    excerpt: tuple[str, ...] = ()
+    """The few lines of the log that tell."""
+    file: str = ""
+    """The name of the source, without folders; empty where it is not known."""
+    line: int = 0
+    """Counted from 1; 0 where it is not known."""
+    text: str = ""
+    """The line, as far as the log quotes it."""
 
 
 class RuntimeProblem(Exception):
@@ -22,11 +38,22 @@ class RuntimeProblem(Exception):
 
     `name` is kebab-case and the same for ever; `message` says what happened; `help` what to do, or is empty; `errno` is the
     kernel's code, or 0; `log` is what the verifier or the compiler printed, or is empty; `misfits` is what another version
-    cannot hold.
+    cannot hold. Where a program is refused by one of these, `refusal` is what that means, and `source` what the program was
+    compiled from, if that is known.
     """
 
+    source: Source | None = None
+
     def __init__(
-        self, name: str, message: str, help: str = "", *, errno: int = 0, log: str = "", misfits: tuple[Misfit, ...] = ()
+        self,
+        name: str,
+        message: str,
+        help: str = "",
+        *,
+        errno: int = 0,
+        log: str = "",
+        misfits: tuple[Misfit, ...] = (),
+        refusal: Refusal | None = None,
     ) -> None:
         super().__init__(message)
         self.name = name
@@ -35,6 +62,7 @@ class RuntimeProblem(Exception):
         self.errno = errno
         self.log = log
         self.misfits = misfits
+        self.refusal = refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from pcnc_runtime.pins import make_directory, remove_tree
 from pcnc_runtime.programs import Program
 from pcnc_runtime.records import AttachedAt, Carried, State
 from pcnc_runtime.recovery import recover, remove_everything, tear_down
+from pcnc_runtime.refusals import compiled_from
 from pcnc_runtime.settings import checked_settings
 from pcnc_runtime.state import Place, locked, place_of
 
@@ -50,7 +51,8 @@ def load_service(
             raise RuntimeProblem("name-in-use", f"a service is loaded as `{name}` already", help)
         loading = _Loading(place, bundle, found, mode)
         try:
-            return loading.run(began, chosen_settings, source, recompile)
+            with compiled_from(lambda: source):
+                return loading.run(began, chosen_settings, source, recompile)
         except BaseException:
             loading.undo()
             raise

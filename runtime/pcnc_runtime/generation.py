@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pcnc.manifest import BlockPlan, ChainPlan, Manifest, TablePlan, Variant
 from pcnc_runtime.bundle_store import StoredVariant
@@ -151,7 +151,7 @@ class _Builder:
         return len(chain.blocks)
 
     def _load(self, block: BlockPlan, maps: Mapping[str, KernelMap]) -> Program:
-        return load_block(self._variant.read(block.object), block, maps, self._settings)
+        return load_block(self._variant.read(block.object), block, maps, self._settings, self._manifest.source)
 
 
 def _same_entries(old: Sequence[LiveRule], new: Sequence[LiveRule]) -> bool:
@@ -176,8 +176,13 @@ def make_rules_map(plan: TablePlan, entries: Entries) -> KernelMap:
     return made
 
 
-def load_block(data: bytes, block: BlockPlan, maps: Mapping[str, KernelMap], sections: Mapping[str, bytes]) -> Program:
-    """Loads one block with those of the maps and sections that it declares. RuntimeProblem `verifier-refused`, `broken-bundle`."""
+def load_block(
+    data: bytes, block: BlockPlan, maps: Mapping[str, KernelMap], sections: Mapping[str, bytes], source: str = ""
+) -> Program:
+    """Loads one block of the source of that name with those of the maps and sections that it declares.
+
+    RuntimeProblem `verifier-refused`, `broken-bundle`.
+    """
     with without_signals(), ObjectFile(data, block.name) as opened:
         for declared in opened.declared_maps:
             if declared.name in sections:
@@ -190,7 +195,12 @@ def load_block(data: bytes, block: BlockPlan, maps: Mapping[str, KernelMap], sec
             elif not declared.internal:
                 text = f"block `{block.name}` wants a map `{declared.name}` that its service does not have"
                 raise RuntimeProblem("broken-bundle", text, "build it again")
-        opened.load()
+        try:
+            opened.load()
+        except RuntimeProblem as problem:
+            if problem.refusal is not None and not problem.refusal.line and block.source_line:
+                problem.refusal = replace(problem.refusal, file=source, line=block.source_line)
+            raise
         return opened.take_program(block.function)
 
 

@@ -21,7 +21,7 @@ from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.kernel_maps import KernelMap, MapType, map_facts
 from pcnc_runtime.libbpf import OpenOptions, library, messages
 from pcnc_runtime.programs import Program
-from pcnc_runtime.verifier_log import read_log
+from pcnc_runtime.refusals import read_verifier_log
 
 _LOG_SIZE = (1 << 24) - 1  # the most that every kernel takes
 _LIBBPF_ERRNO_START = 4000  # <bpf/libbpf.h>: errors of its own, such as a file that is no ELF
@@ -171,8 +171,8 @@ class ObjectFile:
     def load(self) -> None:
         """Loads the programs and creates the maps that were not given. All or nothing.
 
-        RuntimeProblem `verifier-refused` carries the verifier's log; others are named after the errno. libbpf loads without a
-        log first (four times faster), and once more with it where that failed.
+        RuntimeProblem `verifier-refused` carries the verifier's log and what it means; others are named after the errno. libbpf
+        loads without a log first (four times faster), and once more with it where that failed.
         """
         lib = library()
         for name, program in self._programs.items():
@@ -188,10 +188,9 @@ class ObjectFile:
             text = log[: log.find(b"\0")].decode(errors="replace")
             if not text.strip():
                 continue
-            refusal = read_log(text)
-            place = f" ({refusal.file}:{refusal.line})" if refusal.file else ""
-            message = f"the kernel's verifier refuses `{name}`: {refusal.reason}{place}"
-            return RuntimeProblem("verifier-refused", message, errno=code, log=text)
+            refusal = read_verifier_log(text, name)
+            message = f"the kernel's verifier refuses `{name}`: {refusal.reason}"
+            return RuntimeProblem("verifier-refused", message, errno=code, log=text, refusal=refusal)
         if code >= _LIBBPF_ERRNO_START:
             return RuntimeProblem(
                 "broken-object", f"libbpf refuses `{self.name}`", "build it again", errno=code, log="\n".join(said)

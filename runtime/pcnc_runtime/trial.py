@@ -124,14 +124,20 @@ class Trial:
             settings = encode_settings(self._manifest.config_size, self._manifest.configs, self._settings)
             loaded: dict[str, _LoadedChain] = {}
             for chain in variant.chains:
-                loaded[chain.chain] = _LoadedChain(making, chain, maps, objects, settings)
+                loaded[chain.chain] = _LoadedChain(making, chain, maps, objects, settings, self._manifest.source)
             self._loaded = making.pop_all()
         return loaded
 
 
 class _LoadedChain:
     def __init__(
-        self, stack: ExitStack, plan: ChainPlan, tables: Mapping[str, KernelMap], objects: Mapping[str, bytes], settings: bytes
+        self,
+        stack: ExitStack,
+        plan: ChainPlan,
+        tables: Mapping[str, KernelMap],
+        objects: Mapping[str, bytes],
+        settings: bytes,
+        source: str,
     ) -> None:
         self._plan = plan
         self._verdicts = stack.enter_context(create_map(MapType.PERCPU_ARRAY, 4, 8, len(plan.reasons), name="verdicts"))
@@ -141,7 +147,7 @@ class _LoadedChain:
             maps["frames"] = stack.enter_context(create_map(MapType.PERCPU_ARRAY, 4, plan.frame_size, 1, name="frames"))
         self._programs: list[Program] = []
         for block in plan.blocks:
-            program = stack.enter_context(load_block(objects[block.object], block, maps, {SETTINGS: settings}))
+            program = stack.enter_context(load_block(objects[block.object], block, maps, {SETTINGS: settings}, source))
             blocks.set_slot(block.slot, program.fd)
             self._programs.append(program)
 
