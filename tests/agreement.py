@@ -19,12 +19,13 @@ import pytest
 
 from pcnc.cli.compile_service import Chosen, build_shape
 from pcnc.interpret import Interpreter, Lookup, Outcome
-from pcnc.manifest import Hook, Variant
+from pcnc.manifest import Hook, Toolchain, Variant
 from pcnc.program import Program, Service
 from pcnc.program_words import ChainName
 from pcnc.rules import Rule
 from pcnc.shape import Shape, widest_shape
 from pcnc_ebpf.plan import plan_manifest
+from pcnc_runtime.toolchains import choose_compiler
 from pcnc_runtime.trial import Trial
 from tests.pcn_text import program_of, rules_of
 
@@ -124,13 +125,14 @@ def refused_with_einval(trial: Trial, chain: ChainName, frame: bytes) -> None:
 
 
 def compiler(
-    program: Program, service: Service, hook: Hook, *, widest: bool = False
+    program: Program, service: Service, hook: Hook, *, widest: bool = False, toolchain: Toolchain | None = None
 ) -> Callable[[Shape], tuple[Variant, Mapping[str, bytes]]]:
     """Compiles the service for a shape, or always for the widest one; each of them once."""
+    by = choose_compiler(toolchain).compiler
 
     @cache
     def compiled(shape: Shape) -> tuple[Variant, Mapping[str, bytes]]:
-        built = build_shape(Chosen(program, service), hook, shape)
+        built = build_shape(Chosen(program, service), hook, shape, by)
         return built.variant, built.files
 
     return lambda shape: compiled(widest_shape(service.schemas) if widest else shape)

@@ -9,7 +9,7 @@ import pytest
 
 from pcnc.compile import check
 from pcnc.interpret import Interpreter
-from pcnc.manifest import Hook
+from pcnc.manifest import Hook, Toolchain
 from pcnc.rule_reader import read_rules
 from pcnc.rules import Rule, TableSchema
 from pcnc.source import Source
@@ -35,6 +35,16 @@ def random_rules(writer: ProgramWriter, schema: TableSchema, random: Random) -> 
 @pytest.mark.parametrize("pruned", [True, False], ids=["pruned", "whole"])
 @pytest.mark.parametrize("seed", range(8))
 def test_random_programs(seed: int, hook: Hook, pruned: bool) -> None:
+    try_random_program(seed, hook, pruned, "clang")
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(("seed", "hook", "pruned"), [(8, "xdp", True), (9, "xdp", False), (10, "tc", True), (11, "tc", False)])
+def test_random_programs_by_bcc(seed: int, hook: Hook, pruned: bool) -> None:
+    try_random_program(seed, hook, pruned, "bcc")
+
+
+def try_random_program(seed: int, hook: Hook, pruned: bool, toolchain: Toolchain) -> None:
     random = Random(f"{seed} {hook} {pruned}")
     writer = ProgramWriter(random)
     program = check(Source("random.pcn", writer.service())).program
@@ -43,7 +53,7 @@ def test_random_programs(seed: int, hook: Hook, pruned: bool) -> None:
     manifest, _ = plan_manifest(program, service, hook, [])
     interpreter = Interpreter(program, service, rules)
 
-    with Trial(manifest, compiler(program, service, hook, widest=not pruned)) as trial:
+    with Trial(manifest, compiler(program, service, hook, widest=not pruned, toolchain=toolchain)) as trial:
         for table, held in rules.items():
             trial.set_rules(table, held)
         tried = 0
