@@ -21,6 +21,7 @@ import typer
 
 from pcnc.diagnostics import CompileError, Diagnostic, Note
 from pcnc_runtime.errors import RefusedEdits, RuntimeProblem, problem_from_errno
+from pcnc_runtime.locks import telling
 
 PROBLEM, INTERRUPTED = 1, 130
 
@@ -101,6 +102,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        telling.set(_tell_of_waiting)
         try:
             return command(*args, **kwargs)
         except (typer.Exit, typer.Abort, typer.BadParameter):
@@ -118,6 +120,10 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(PROBLEM) from None
 
     return run
+
+
+def _tell_of_waiting(text: str) -> None:
+    print(f"pcnc: {text}", file=sys.stderr, flush=True)
 
 
 def _tell_interrupted(what: str) -> None:

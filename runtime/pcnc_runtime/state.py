@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
+from pcnc_runtime.locks import hold_lock
 from pcnc_runtime.pins import bpffs
 from pcnc_runtime.record_files import sync
 from pcnc_runtime.records import Generation, State, boot_id, read_generation, read_state, write_generation, write_state
@@ -22,8 +20,6 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _GENERATION = re.compile(r"g(\d+)")
 _WAIT = 30.0
 """Seconds that a command waits for another one on the same service."""
-
-_BETWEEN_TRIES = 0.01
 
 
 def run_folder() -> Path:
@@ -167,41 +163,14 @@ def locked(name: str, wait: float = _WAIT) -> Iterator[None]:
     check_name(name)
     path = run_folder() / f"{name}.lock"
     with told(f"lock {path}"):
-        fd = _lock(path, time.monotonic() + wait)
-    if fd is None:
-        text = f"another command has been changing `{name}` for {wait:.0f} s"
-        raise RuntimeProblem("busy", text, "wait for it, or look for it with `fuser`")
+        fd = hold_lock(path, name, wait)
     try:
         yield
     finally:
-        os.close(fd)
-
-
-def _lock(path: Path, deadline: float) -> int | None:
-    while True:
-        # The last service to go takes the folder along.
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever unloads removes the file: a lock on a file that has no name any more is none.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(fd), os.stat(path)):
-                    return fd
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):
-                os.close(fd)
-                raise
-            if time.monotonic() > deadline:
-                os.close(fd)
-                return None
-            time.sleep(_BETWEEN_TRIES)
-        except BaseException:
-            os.close(fd)
-            raise
+        if not (state_folder() / name).exists():
+            remove_lock(name)
+            with suppress(OSError):
+                os.rmdir(path.parent)
         os.close(fd)
 
 
