@@ -25,6 +25,7 @@ COMMANDS = {
     "load": "load",
     "unload": "load",
     "swap": "swap",
+    "diff": "diff",
     "rollback": "swap",
     "set": "swap",
     "rules": "rules",

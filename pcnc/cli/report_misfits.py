@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pcnc_runtime.misfits import MOST_RULES
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pcnc_runtime.errors import RuntimeProblem
-    from pcnc_runtime.misfits import Misfit
+    from pcnc_runtime.misfits import Misfit, ShapeRow
 
 
 def tell_misfits(problem: RuntimeProblem) -> None:
@@ -55,5 +56,10 @@ def misfit_to_json(misfit: Misfit) -> dict[str, Any]:
         "name": misfit.name,
         "reason": misfit.reason,
         "rules": [{"id": rule.id, "rule": rule.text, "reason": rule.reason} for rule in misfit.rules],
-        "shape": [{"label": row.label, "old": row.before or None, "new": row.after or None} for row in misfit.shape],
+        "shape": shape_to_json(misfit.shape),
     }
+
+
+def shape_to_json(shape: Sequence[ShapeRow]) -> list[dict[str, Any]]:
+    """Two shapes side by side, for programs; null where a version has no such thing."""
+    return [{"label": row.label, "old": row.before or None, "new": row.after or None} for row in shape]

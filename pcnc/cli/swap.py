@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pcnc.cli.changes import report_change, told_if_interrupted
 from pcnc.cli.options import AsJson, NameArgument, ServiceOption, ToolchainOption, Verbose, VersionArgument
 from pcnc.cli.progress import working
-from pcnc.cli.report import guarded
+from pcnc.cli.report import PROBLEM, guarded, print_json, report_problem
+
+if TYPE_CHECKING:
+    from pcnc_runtime.compare_versions import Comparison
 
 DiscardOption = Annotated[
     list[str] | None,
@@ -33,6 +36,9 @@ def swap(
     name: NameArgument,
     version: VersionArgument,
     discard: DiscardOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, tell what would change, and change nothing.")
+    ] = False,
     service: ServiceOption = None,
     toolchain: ToolchainOption = None,
     verbose: Verbose = False,
@@ -47,9 +53,34 @@ def swap(
         running = operations.describe(name)
         opened = open_version(version, service, running.hook, running.service, toolchain)
         again = recompile if opened.source else None
+        if dry_run:
+            with working(f"comparing {name} with {version}"):
+                comparison = operations.preview_swap(
+                    name, opened.build(), label=version, source=opened.source, recompile=again, discard=discard or ()
+                )
+            _report_preview(comparison, as_json)
+            return
         with working(f"swapping {name}"):
             change = operations.swap(name, opened.build(), source=opened.source, recompile=again, discard=discard or ())
         report_change(change, as_json)
+
+
+def _report_preview(comparison: Comparison, as_json: bool) -> None:
+    """Tells what a swap would do; what would be refused is a problem."""
+    from pcnc.cli.report_comparison import comparison_to_json, tell_comparison
+    from pcnc_runtime.discards import refuse
+
+    if as_json:
+        print_json(comparison_to_json(comparison))
+    else:
+        tell_comparison(comparison)
+    if not comparison.refused:
+        if not as_json:
+            print("this can be done; nothing was changed")
+        return
+    if not as_json:
+        report_problem(refuse(comparison.refused), as_json)
+    raise typer.Exit(PROBLEM)
 
 
 @guarded

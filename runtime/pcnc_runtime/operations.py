@@ -37,6 +37,7 @@ from pcnc_runtime.transaction import changes_nothing, nothing_changed, with_edit
 if TYPE_CHECKING:
     from pcnc_runtime.attach import XdpMode
     from pcnc_runtime.bundle import Bundle
+    from pcnc_runtime.compare_versions import Comparison, Version
     from pcnc_runtime.facts import DamagedFacts, SavedFacts, ServiceFacts, SettingFacts, Statistics, TableFacts
     from pcnc_runtime.live import LiveVariants
 
@@ -59,10 +60,12 @@ __all__ = [
     "list_not_loaded",
     "load",
     "loaded_names",
+    "preview_swap",
     "read_schemas",
     "read_settings",
     "read_table",
     "read_variants",
+    "read_version",
     "restore",
     "rollback",
     "save",
@@ -117,6 +120,36 @@ def swap(
 
     with told(f"swap `{name}`"):
         return replace_version(name, bundle, source, recompile, discard)
+
+
+def preview_swap(
+    name: str,
+    bundle: Bundle,
+    *,
+    label: str = "",
+    source: SourceRecord | None = None,
+    recompile: Recompile | None = None,
+    discard: Collection[str] = (),
+) -> Comparison:
+    """What `swap` would do, everything checked but whether the kernel takes the programs; nothing is changed.
+
+    What does not fit is in the comparison, and raises nothing. `label` is what people call the new version.
+    """
+    from pcnc_runtime.replace_version import preview_version
+
+    with told(f"compare `{name}` with the new version"):
+        return preview_version(name, label or bundle.manifest.service, bundle, source, recompile, discard)
+
+
+def read_version(name: str) -> Version:
+    """A loaded service as `compare_versions` takes it. RuntimeProblem `not-loaded`."""
+    from pcnc_runtime.live import read_loaded
+    from pcnc_runtime.read_versions import version_of_loaded
+
+    with told(f"read `{name}`"):
+        place = place_of(name)
+        state, number = read_loaded(place)
+        return version_of_loaded(place, place.read_record(number), state.next_ids)
 
 
 def rollback(name: str) -> Change:

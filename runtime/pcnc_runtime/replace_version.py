@@ -9,10 +9,12 @@ from pcnc_runtime.advance import Loaded, Step, Wanted, opened
 from pcnc_runtime.bundle import Bundle
 from pcnc_runtime.bundle_store import store_bundle, store_source
 from pcnc_runtime.changes import Change, Recompile, SourceRecord
+from pcnc_runtime.compare_versions import Comparison, compare_versions
 from pcnc_runtime.discards import refuse
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.kernel_needs import check_needs
 from pcnc_runtime.live_rules import check_size
+from pcnc_runtime.read_versions import version_of_bundle, version_of_loaded
 from pcnc_runtime.take_over import Held, TakenOver, take_over
 
 
@@ -36,6 +38,16 @@ def replace_version(
             notes=tuple(f"dropped {line}" for misfit in taken.misfits for line in misfit.lines),
         )
         return Step(loaded, wanted, recompile).take()
+
+
+def preview_version(
+    name: str, label: str, bundle: Bundle, source: SourceRecord | None, recompile: Recompile | None, discard: Collection[str]
+) -> Comparison:
+    """See `operations.preview_swap`."""
+    with opened(name) as loaded:
+        _taken_over(loaded, bundle.manifest, discard)
+        running = version_of_loaded(loaded.place, loaded.live, loaded.state.next_ids)
+        return compare_versions(running, version_of_bundle(label, bundle, source, recompile), discard)
 
 
 def _taken_over(loaded: Loaded, new: Manifest, discard: Collection[str]) -> TakenOver:

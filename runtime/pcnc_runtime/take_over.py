@@ -91,4 +91,4 @@ def what_changed(old: TableSchema, new: TableSchema) -> Iterator[str]:
             yield f"`{name}` is matched by {column.kind}"
     yield from (f"`{name}` is not matched" for name in before if name not in after)
     if old.ordered != new.ordered:
-        yield "the first rule wins; longer prefixes were put first" if new.ordered else "rules have no order"
+        yield "the first rule wins, so longer prefixes come first" if new.ordered else "rules have no order"
