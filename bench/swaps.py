@@ -65,7 +65,7 @@ def measure_swaps(swaps: int = SWAPS, packets: int = PACKETS, progress: Callable
     At least so many swaps and packets; `progress` is told how many swaps were made. RuntimeProblem, OSError where the kernel
     refuses.
     """
-    versions = [_version(1), _version(2)]
+    versions = [version(1), version(2)]
     name = f"bench-{os.getpid()}"
     first, *others = sorted(os.sched_getaffinity(0))
     frames = datagram(_OPEN, _SERVER), datagram(_BLOCKED, _SERVER) + bytes(LONGER)
@@ -74,7 +74,7 @@ def measure_swaps(swaps: int = SWAPS, packets: int = PACKETS, progress: Callable
     with Lab() as lab:
         left, right = lab.namespace("left"), lab.namespace("right")
         lab.veth(left, "eth0", right, "eth0")
-        with _loaded(versions[0], name, right), Sink(right, "eth0", Kind.TC) as sink:
+        with loaded(versions[0], name, right), Sink(right, "eth0", Kind.TC) as sink:
             highest = lossless_rate(left, "eth0", frames[0], lambda: sink.packets, cpu=first)
             before = Counts.read(name, sink)
             with Generator(left, "eth0", *frames, rate=0.9 * highest, cpu=first) as generator, keep_to(others or [first]):
@@ -157,7 +157,7 @@ def _blocked_of(packets: int, length: int) -> int:
     return (length - packets * len(datagram(_OPEN, _SERVER))) // LONGER
 
 
-def _version(tables: int) -> Bundle:
+def version(tables: int) -> Bundle:
     """The firewall with a rule in its first table or in both, and with tables that count; built as `pcnc swap` does."""
     text = FIREWALL.read_text().replace("size    64k", "size    64k\n        count   packets, bytes")
     rules = zip(("sources", "destinations"), _RULES[:tables], strict=False)
@@ -184,7 +184,7 @@ def keep_to(cpus: Collection[int], *, urgent: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _loaded(version: Bundle, name: str, namespace: Namespace) -> Iterator[None]:
+def loaded(version: Bundle, name: str, namespace: Namespace) -> Iterator[None]:
     with namespace.entered():
         operations.load(version, name, ["eth0"])
     try:

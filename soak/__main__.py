@@ -5,8 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from rich.console import Group
+
+from bench.flips import FLIP_BOUND, measure_flips
+from bench.report import effects_table, flips_table
 from bench.run_measurements import Measured, Show, run_measurements
-from soak.bounds import all_hold
+from soak.bounds import all_hold, at_most, bounds_table
+from soak.clients import clients_table, measure_clients
 from soak.mixed import Amounts, measure_mixed, mixed_table
 
 
@@ -17,7 +22,22 @@ def _mixed(show: Show) -> Measured:
     return result, mixed_table(bounds), all_hold(bounds)
 
 
-MEASUREMENTS: Mapping[str, Callable[[Show], Measured]] = {"mixed": _mixed}
+def _flips(show: Show) -> Measured:
+    rows = measure_flips(changes=200, versions=20, link_updates=100, progress=show)
+    bounds = [
+        at_most(f"{row.what}, {row.rules:,} rules", row.last * 1e6, FLIP_BOUND * 1e6, "{:.0f} µs") for row in rows if row.rules
+    ]
+    held = bounds_table("From the write of a flip to the last packet that the old version treated", bounds)
+    return rows, Group(effects_table(rows), "", flips_table(rows), "", held), all_hold(bounds)
+
+
+def _clients(show: Show) -> Measured:
+    result = measure_clients(progress=show)
+    bounds = result.bounds()
+    return result, clients_table(bounds), all_hold(bounds)
+
+
+MEASUREMENTS: Mapping[str, Callable[[Show], Measured]] = {"mixed": _mixed, "flips": _flips, "clients": _clients}
 """By name, what runs: its results, a table of its bounds, and whether all of these held. Each part of a soak is one line here."""
 
 
