@@ -13,7 +13,7 @@ from statistics import median
 from bench.compiled import FIREWALL, firewall
 from bench.lab import Lab, Namespace
 from bench.packets import datagram
-from bench.traffic import Generator, Kind, Sink, go_first, lossless_rate
+from bench.traffic import CATCH_UP, Generator, Kind, Sink, go_first, lossless_rate
 from pcnc.cli.compile_service import build_service
 from pcnc_runtime import operations
 from pcnc_runtime.bundle import Bundle
@@ -75,9 +75,10 @@ def measure_swaps(swaps: int = SWAPS, packets: int = PACKETS, progress: Callable
         left, right = lab.namespace("left"), lab.namespace("right")
         lab.veth(left, "eth0", right, "eth0")
         with loaded(versions[0], name, right), Sink(right, "eth0", Kind.TC) as sink:
-            highest = lossless_rate(left, "eth0", frames[0], lambda: sink.packets, cpu=first)
+            highest = lossless_rate(left, "eth0", frames[0], lambda: sink.packets, cpu=first, urgent=True)
             before = Counts.read(name, sink)
-            with Generator(left, "eth0", *frames, rate=0.9 * highest, cpu=first) as generator, keep_to(others or [first]):
+            traffic = Generator(left, "eth0", *frames, rate=0.9 * highest, cpu=first, burst=CATCH_UP, urgent=True)
+            with traffic as generator, keep_to(others or [first], urgent=True):
                 began = time.perf_counter()
                 while len(in_force) < swaps or generator.sent < packets:
                     change = operations.swap(name, versions[(len(in_force) + 1) % 2])

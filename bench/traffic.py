@@ -44,6 +44,9 @@ _RUNS = 1 << 23
 BURST = 16
 """Frames that follow each other at once after a pause, where nothing else is asked for."""
 
+CATCH_UP = 1 << 20
+"""A burst that makes up for whatever held the generator up for a moment, so that it keeps its rate."""
+
 _SHORTEST, _LONGEST = 14, 1520
 _PACKET = struct.Struct(f"=QII{_LONGEST}s")  # struct packet of traffic.bpf.c
 
@@ -307,6 +310,7 @@ def lossless_rate(
     *,
     variation: Variation | None = None,
     cpu: int | None = None,
+    urgent: bool = False,
     seconds: float = 0.5,
 ) -> float:
     """The highest rate, in steps of a tenth, at which as many frames arrive as were sent. Losses are measured at 90 % of it.
@@ -316,7 +320,7 @@ def lossless_rate(
     rate: float | None = None
     while rate is None or rate > 1_000:
         before = arrived()
-        with Generator(namespace, device, packet, variation=variation, rate=rate, cpu=cpu) as generator:
+        with Generator(namespace, device, packet, variation=variation, rate=rate, cpu=cpu, urgent=urgent) as generator:
             began = time.perf_counter()
             time.sleep(seconds)
             took = time.perf_counter() - began

@@ -11,12 +11,10 @@ from dataclasses import dataclass, fields
 from bench import stamping
 from bench.lab import Lab, Namespace
 from bench.observer import NUMBER_OFFSET, Observed, Observer, flows
-from bench.traffic import Generator
+from bench.traffic import CATCH_UP, Generator
 from pcnc_runtime import operations
 
 FLOWS = 8
-CATCH_UP = 1 << 20
-"""Frames by which the generator may fall behind its pace and still make up for it: what it is paused for is not its rate."""
 
 
 @dataclass(frozen=True, slots=True)
