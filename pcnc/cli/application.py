@@ -29,6 +29,7 @@ COMMANDS = {
     "rollback": "swap",
     "set": "swap",
     "rules": "rules",
+    "history": "history",
     "show": "show",
     "restore": "restore",
     "save": "restore",

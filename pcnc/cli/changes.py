@@ -67,6 +67,8 @@ def tell_change(change: Change) -> None:
         print(f"  {attachment_in_words(attachment)}, taken off")
     for rules in change.rules:
         print(f"  {_rules(rules)}")
+    for setting in change.settings:
+        print(f"  setting {setting.name}: {setting.before or '(none)'} → {setting.after or '(none)'}")
     if not change.dry_run:
         print(f"  {_code(change)}")
     for kind, texts in (("note", change.notes), ("warning", change.warnings)):
@@ -134,6 +136,7 @@ def change_to_json(change: Change) -> dict[str, Any]:
             {"table": r.table, "added": list(r.added), "removed": list(r.removed), "replaced": list(r.replaced)}
             for r in change.rules
         ],
+        "settings": [{"name": each.name, "before": each.before, "after": each.after} for each in change.settings],
         "attachments": [attachment_to_json(attachment) for attachment in change.attachments],
         "detached": [attachment_to_json(attachment) for attachment in change.detached],
         "warnings": list(change.warnings),

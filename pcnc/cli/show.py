@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pcnc.cli.changes import attachment_in_words, attachment_to_json
+from pcnc.cli.clock import at
 from pcnc.cli.compile_service import IN_WORDS
 from pcnc.cli.list_rules import table_lines, table_to_json
 from pcnc.cli.not_loaded import not_loaded_to_json, tell_not_loaded
@@ -83,15 +83,8 @@ def _headline(facts: ServiceFacts) -> str:
     packets = sum(chain.packets for chain in facts.statistics.chains)
     return (
         f"{painted(facts.name, '1')}  service {facts.service}, generation {facts.generation} "
-        f"({facts.what}, since {_at(facts.since)}), {rules:,} rule{'' if rules == 1 else 's'}, {packets:,} packets"
+        f"({facts.what}, since {at(facts.since)}), {rules:,} rule{'' if rules == 1 else 's'}, {packets:,} packets"
     )
-
-
-def _at(seconds: float) -> str:
-    """`16:02:11` today, else with the date."""
-    then = time.localtime(seconds)
-    today = then[:3] == time.localtime()[:3]
-    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", then)
 
 
 def _tell(facts: ServiceFacts) -> None:
@@ -101,7 +94,7 @@ def _tell(facts: ServiceFacts) -> None:
     for attachment in facts.attachments:
         print(f"  {attachment_in_words(attachment)}")
     print(
-        f"  from {facts.source}, compiled by pcnc {facts.compiler} with {IN_WORDS[facts.toolchain]}; loaded at {_at(facts.loaded)}"
+        f"  from {facts.source}, compiled by pcnc {facts.compiler} with {IN_WORDS[facts.toolchain]}; loaded at {at(facts.loaded)}"
     )
     wider = "" if facts.exact else ", made for more kinds of rules than there are"
     before = f"; the generation before is {facts.previous}" if facts.previous is not None else ""

@@ -12,10 +12,11 @@ from pcnc.manifest import Manifest, Variant
 from pcnc.shape import Shape, shape_of
 from pcnc_runtime.bundle_store import StoredBundle, StoredVariant, stored_source
 from pcnc_runtime.changes import Change, Moves, Recompile, RuleChanges, SourceRecord
+from pcnc_runtime.describe_change import entry_of, rule_changes, version_before, version_of
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.generation import Parent, build_generation, chains_of, is_whole, put_into_force, runs_in
 from pcnc_runtime.grace import wait_for_packets
-from pcnc_runtime.live_rules import LiveRule, compare, shadowed
+from pcnc_runtime.live_rules import LiveRule, shadowed
 from pcnc_runtime.pins import remove_tree
 from pcnc_runtime.records import AttachedAt, ChainRecord, Generation, State, TableRecord, What
 from pcnc_runtime.recovery import end_chains, has_its_counts, is_in_order, not_loaded, recover, settle
@@ -106,16 +107,14 @@ class Loaded:
         if len(self.state.kept) < 2 or not self._is_whole(self.state.kept[1]):
             help = "only the generation before the last change is kept"
             raise RuntimeProblem("no-previous", f"`{self.place.name}` has no previous generation", help)
-        live, previous = self.live, self.record(self.state.kept[1])
-        self.write(replace(previous, since=time.time()))
-        flip = self.switch(previous, replace(self.state, target=(previous.number, live.number)))
+        live, previous = self.live, replace(self.record(self.state.kept[1]), since=time.time())
+        back, before = version_of(self.place, previous), version_before(self.place, live)
+        changes = rule_changes(live, {name: table.rules for name, table in previous.tables.items()})
+        entry = entry_of("rollback", back, before, changes)
+        self.write(previous)
+        flip = self.switch(previous, replace(self.state, target=(previous.number, live.number), coming=entry))
         in_force = time.perf_counter() - self.began
         moves, warnings = self.moves(previous), self.settle()
-        variant = StoredBundle(self.place.bundles / previous.bundle).variant(previous.variant).variant
-        compared = [
-            compare(name, live.tables[name].rules if name in live.tables else (), table.rules)
-            for name, table in previous.tables.items()
-        ]
         return Change(
             name=self.place.name,
             what="rollback",
@@ -123,11 +122,12 @@ class Loaded:
             previous=live.number,
             in_force=in_force,
             flip=flip,
-            variant=variant.name,
+            variant=back.variant.name,
             exact=previous.exact,
             compiled=False,
             programs=0,
-            rules=tuple(each for each in compared if each.added or each.removed or each.replaced),
+            rules=changes,
+            settings=entry.settings,
             attachments=moves.attached,
             detached=moves.detached,
             warnings=warnings,
@@ -234,13 +234,7 @@ class Step:
     @cached_property
     def changes(self) -> tuple[RuleChanges, ...]:
         """What becomes of the rules, of tables where something does."""
-        live = self.loaded.live.tables
-        found = []
-        for table, after in self.wanted.rules.items():
-            before = live[table].rules if table in live else ()
-            if before is not after:
-                found.append(compare(table, before, after))
-        return tuple(each for each in found if each.added or each.removed or each.replaced)
+        return rule_changes(self.loaded.live, self.wanted.rules)
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -281,6 +275,9 @@ class Step:
         kept = [self.loaded.record(number) for number in state.kept] if parent and _counts(wanted.manifest) else []
         planner = Planner(wanted, chosen, parent.record if parent else None, kept, state.last_map)
         record = planner.plan(state.last + 1)
+        old = version_before(place, self.loaded.live)
+        new = version_of(place, record, chosen.variant.variant)
+        entry = entry_of(wanted.what, new, old, self.changes, compiled=chosen.compiled)
         try:
             with compiled_from(lambda: stored_source(wanted.source, place.sources)):
                 programs = build_generation(place, record, wanted.manifest, chosen.variant, parent)
@@ -292,6 +289,7 @@ class Step:
                 last_map=planner.last_map,
                 summaries={**state.summaries, record.number: record.summary},
                 next_ids=wanted.next_ids,
+                coming=entry,
             )
             flip = self.loaded.switch(record, pending)
         except BaseException:
@@ -306,7 +304,7 @@ class Step:
         in_force = time.perf_counter() - self.loaded.began
         report = self._report(record.number, chosen.variant.variant.name, chosen.exact, chosen.compiled, chosen.notes)
         moves, warnings = self.loaded.moves(record), (*report.warnings, *self.loaded.settle())
-        made = replace(report, in_force=in_force, flip=flip, programs=programs, warnings=warnings)
+        made = replace(report, in_force=in_force, flip=flip, programs=programs, warnings=warnings, settings=entry.settings)
         return replace(made, attachments=moves.attached, detached=moves.detached)
 
     def _report(self, number: int, variant: str, exact: bool, compiled: bool, notes: tuple[str, ...]) -> Change:

@@ -86,6 +86,15 @@ class RuleChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingChange:
+    """A setting that has another value, as text; empty where it was not there before, or is no more."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A change that was made, or with `dry_run` would be.
 
@@ -105,6 +114,7 @@ class Change:
     compiled: bool
     programs: int
     rules: tuple[RuleChanges, ...] = ()
+    settings: tuple[SettingChange, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     """What it put on devices."""
     detached: tuple[Attachment, ...] = ()

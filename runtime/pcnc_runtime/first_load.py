@@ -15,9 +15,11 @@ from pcnc_runtime.bundle import Bundle
 from pcnc_runtime.bundle_store import store_bundle, store_source
 from pcnc_runtime.chain_entries import make_entry
 from pcnc_runtime.changes import Attachment, Change, Recompile, SourceRecord
+from pcnc_runtime.describe_change import entry_of, version_of
 from pcnc_runtime.devices import DeviceFacts
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.generation import build_generation, put_into_force
+from pcnc_runtime.history import add_entry
 from pcnc_runtime.kernel_needs import check_needs
 from pcnc_runtime.live_rules import rules_of_file
 from pcnc_runtime.namespaces import current_namespace, name_of_namespace
@@ -119,6 +121,8 @@ class _Loading:
             self._tell(state, ())
             done = attach_all(self._devices, manifest.entries, entries, self._mode, place.name, lambda at: self._tell(state, at))
         in_force = time.perf_counter() - began
+        new = version_of(place, record, chosen.variant.variant)
+        add_entry(place.history, entry_of("load", new, None, (), compiled=chosen.compiled))
         self._tell(replace(state, phase="loaded"), done)
         return Change(
             name=place.name,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from pcnc.manifest import Manifest, Variant
 from pcnc.shape import widest_shape
 from pcnc_runtime.bundle_store import StoredBundle
-from pcnc_runtime.generation import chains_of, runs_in
+from pcnc_runtime.generation import chains_of, is_whole, runs_in
+from pcnc_runtime.history import read_entries
+from pcnc_runtime.history_entry import HistoryEntry
 from pcnc_runtime.records import State
 from pcnc_runtime.recovery import not_loaded, not_restored
 from pcnc_runtime.state import Place, place_of
@@ -50,3 +53,21 @@ def live_variants(name: str) -> LiveVariants:
     bundle = StoredBundle(place.bundles / live.bundle)
     widest = bundle.covering(widest_shape(bundle.manifest.schemas)).variant
     return LiveVariants(bundle.manifest, bundle.variant(live.variant).variant, widest)
+
+
+def history_of(name: str) -> tuple[HistoryEntry, ...]:
+    """See `operations.history`."""
+    place = place_of(name)
+    state, live = read_loaded(place)
+    is_coming = state.target[:1] == (live,)
+    kept = state.target if is_coming else state.kept
+    entries = read_entries(place.history, state.coming if is_coming or not state.target else None)
+    marks: dict[int, Literal["live", "previous"]] = {live: "live"}
+    if len(kept) > 1 and is_whole(place, kept[1], state.summaries[kept[1]].chains):
+        marks[kept[1]] = "previous"
+    marked: list[HistoryEntry] = []
+    for entry in reversed(entries):
+        # A generation that came into force several times is what it was the last time.
+        mark = marks.pop(entry.generation, None)
+        marked.append(replace(entry, mark=mark) if mark else entry)
+    return tuple(reversed(marked))

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pcnc_runtime.bundle import Bundle
     from pcnc_runtime.compare_versions import Comparison, Version
     from pcnc_runtime.facts import DamagedFacts, SavedFacts, ServiceFacts, SettingFacts, Statistics, TableFacts
+    from pcnc_runtime.history_entry import HistoryEntry
     from pcnc_runtime.live import LiveVariants
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "change_rules",
     "describe",
     "describe_saved",
+    "history",
     "list_not_loaded",
     "load",
     "loaded_names",
@@ -316,6 +318,17 @@ def read_variants(name: str) -> LiveVariants:
 
     with told(f"read `{name}`"):
         return live_variants(name)
+
+
+def history(name: str) -> tuple[HistoryEntry, ...]:
+    """The generations that came into force since the service was loaded, the last thousand, the oldest first.
+
+    RuntimeProblem `not-loaded`.
+    """
+    from pcnc_runtime.live import history_of
+
+    with told(f"read `{name}`"):
+        return history_of(name)
 
 
 def statistics(name: str) -> Statistics:

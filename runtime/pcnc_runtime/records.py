@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pcnc.manifest import Hook, rule_from_json, rule_to_json
+from pcnc.manifest import Hook, ManifestError, from_json, rule_from_json, rule_to_json, to_json
 from pcnc.program_words import ChainName
+from pcnc_runtime.history_entry import HistoryEntry
 from pcnc_runtime.live_rules import LiveRule
 from pcnc_runtime.record_files import broken, read_json, write_json
 
@@ -88,6 +89,8 @@ class State:
     """Of every generation mentioned."""
     next_ids: Mapping[str, int]
     carried: Carried
+    coming: HistoryEntry | None = None
+    """What the history is going to say once `target` is in force; without a target it is to be said now."""
 
     @property
     def settled(self) -> bool:
@@ -173,6 +176,7 @@ def write_state(path: Path, state: State, *, durable: bool, instead: Path | None
         "next_ids": dict(state.next_ids),
         "reasons": {chain: dict(reasons) for chain, reasons in state.carried.reasons.items()},
         "rules": {table: dict(rules) for table, rules in state.carried.rules.items()},
+        "coming": to_json(state.coming),
     }
     write_json(path, data, durable=durable, instead=instead)
 
@@ -210,9 +214,10 @@ def read_state(path: Path) -> State | None:
                 data["reasons"],
                 {table: {int(id): (count[0], count[1]) for id, count in rules.items()} for table, rules in data["rules"].items()},
             ),
+            coming=None if data["coming"] is None else from_json(HistoryEntry, data["coming"], "coming"),
         )
         return state if data["boot"] == boot_id() else _saved(state)
-    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError, ManifestError) as error:
         raise broken(path, repr(error)) from None
 
 

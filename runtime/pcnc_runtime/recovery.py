@@ -18,6 +18,7 @@ from pcnc_runtime.counts import ReadRecord, carry
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.generation import CHAIN_PINS, chains_of, is_whole, put_into_force, runs_in
 from pcnc_runtime.grace import wait_for_packets
+from pcnc_runtime.history import add_entry
 from pcnc_runtime.pins import list_pins, remove_tree
 from pcnc_runtime.records import Carried, State
 from pcnc_runtime.state import Place, remove_lock, run_folder
@@ -52,11 +53,21 @@ def recover(place: Place) -> State | None:
         if any(runs_in(place, chain, state.target[0]) for chain in chains_of(place)):
             put_into_force(place, state.target[0])
             return settle(place, state, lru_cache(maxsize=4)(place.read_record))
-        state = replace(state, target=())
+        state = replace(state, target=(), coming=None)
         place.write(state)
     elif place.pending.exists():
         place.write(state)  # who wrote it died before it could last
-    return sweep(place, state)
+    return sweep(place, write_history(place, state))
+
+
+def write_history(place: Place, state: State) -> State:
+    """Writes down that a generation came into force, where that is known and not written yet."""
+    if state.coming is None:
+        return state
+    add_entry(place.history, state.coming)
+    written = replace(state, coming=None)
+    place.write(written)
+    return written
 
 
 def undo_restore(place: Place, state: State) -> None:
@@ -84,12 +95,17 @@ def _recover_without_state(place: Place) -> None:
 
 
 def settle(place: Place, state: State, read_record: ReadRecord) -> State:
-    """Waits until no packet is in what was replaced, keeps its counts, and lets go of all but the target and its previous."""
+    """Waits until no packet is in what was replaced, keeps its counts, and lets go of all but the target and its previous.
+
+    That the target is in force is known by now, and the history says so.
+    """
     kept = state.target[:_KEPT]
     wait_for_packets()
     carried = carry(place, state, kept, read_record)
     summaries = {number: state.summaries[number] for number in kept}
-    settled = replace(state, kept=kept, target=(), carried=carried, summaries=summaries)
+    if state.coming is not None:
+        add_entry(place.history, state.coming)
+    settled = replace(state, kept=kept, target=(), carried=carried, summaries=summaries, coming=None)
     place.write(settled)
     return _let_go(place, settled, waited=True)
 

@@ -19,16 +19,18 @@ from pcnc_runtime.attachments import check_devices, put_on, state_here, with_qdi
 from pcnc_runtime.bundle_store import StoredBundle, stored_source
 from pcnc_runtime.chain_entries import make_entry
 from pcnc_runtime.changes import Attachment, Change, Restored
+from pcnc_runtime.describe_change import entry_of, version_of
 from pcnc_runtime.devices import DeviceFacts
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.first_load import make_pins_folder
 from pcnc_runtime.generation import Parent, build_generation, put_into_force
+from pcnc_runtime.history import add_entry
 from pcnc_runtime.kernel_needs import check_needs
 from pcnc_runtime.namespaces import entered, namespace_of_name
 from pcnc_runtime.pins import open_program, remove_tree
 from pcnc_runtime.programs import Program, program_id
 from pcnc_runtime.records import AttachedAt, Carried, Generation, State
-from pcnc_runtime.recovery import not_loaded, recover, sweep, undo_restore
+from pcnc_runtime.recovery import not_loaded, recover, sweep, undo_restore, write_history
 from pcnc_runtime.saved_counts import with_saved_counts
 from pcnc_runtime.state import Place, locked, names_with_records, place_of, told
 
@@ -106,12 +108,16 @@ def _may_come(restored: Restored) -> bool:
 
 
 def _restore(place: Place, state: State, began: float) -> Change:
+    if state.coming is not None:
+        add_entry(place.history, state.coming)
     returning = _Returning(place, state)
     try:
-        return returning.run(began)
+        change = returning.run(began)
     except BaseException:
         returning.undo()
         raise
+    returning.tell_history()
+    return change
 
 
 class _Returning:
@@ -149,6 +155,7 @@ class _Returning:
             state = replace(
                 saved,
                 carried=carried,
+                coming=None,
                 phase="restoring",
                 namespace=namespace,
                 kept=tuple(each.number for each in kept),
@@ -163,7 +170,9 @@ class _Returning:
                 flip = put_into_force(place, record.number)
                 attachments, warnings = self._attach(state, entries, devices)
         in_force = time.perf_counter() - began
-        state = replace(state, phase="loaded", attachments=attachments)
+        new = version_of(place, record, variant.variant)
+        entry = entry_of("restore", new, replace(new, record=before), ())
+        state = replace(state, phase="loaded", attachments=attachments, coming=entry)
         self._tell(state, attachments)
         sweep(place, state)
         return Change(
@@ -181,6 +190,11 @@ class _Returning:
             warnings=warnings,
             notes=(*notes, *lacking, *told),
         )
+
+    def tell_history(self) -> None:
+        """Writes down that it came into force."""
+        assert self._state is not None
+        write_history(self._place, self._state)
 
     def _source(self, before: Generation) -> tuple[str, tuple[str, ...]]:
         try:

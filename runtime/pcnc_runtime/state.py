@@ -76,6 +76,11 @@ class Place:
         """The sources, each a file."""
         return self.folder / "sources"
 
+    @property
+    def history(self) -> Path:
+        """What came into force, and when."""
+        return self.folder / "history.jsonl"
+
     def record(self, generation: int) -> Path:
         """The record of a generation."""
         return self.folder / "generations" / f"{generation}.json"
