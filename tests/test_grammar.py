@@ -133,6 +133,6 @@ def test_a_thousand_lines_are_read_fast() -> None:
     text = "\n".join([*lines, "}", ""])
     assert text.count("\n") > 990
     tree("")
-    begin = time.perf_counter()
+    begin = time.process_time()
     tree(text)
-    assert time.perf_counter() - begin < 1.2
+    assert time.process_time() - begin < 1.2

@@ -201,9 +201,9 @@ NOISE: dict[str, Callable[[random.Random, int], str]] = {
 @pytest.mark.parametrize("kind", NOISE)
 def test_ten_megabytes_in_bounded_time(kind: str) -> None:
     text = NOISE[kind](random.Random(1), 10_000_000)
-    begin = time.perf_counter()
+    begin = time.process_time()
     read(text)
-    assert time.perf_counter() - begin < 15
+    assert time.process_time() - begin < 15
 
 
 def test_deep_nesting_is_told() -> None:
