@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections.abc import Callable, Iterator
-from itertools import count, pairwise
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,7 +35,6 @@ from pcnc_runtime.operations import (
 )
 from pcnc_runtime.state import place_of
 from tests.live_service import FIREWALL, Wire, compiled, loaded, prefix, udp, with_rules
-from tests.test_operations_crash import killed_after
 from tests.test_operations_swap import VERSION
 
 pytestmark = pytest.mark.kernel
@@ -173,8 +174,31 @@ def test_killed_on_the_way_it_is_told_if_it_came_into_force(
         assert numbers == list(range(1, len(numbers) + 1))
 
 
+def killed_during(done: int, work: Callable[[], object], share: float) -> None:
+    """Does something again and again in a process of its own, which is killed within the next one after some are done."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            while True:
+                with suppress(RuntimeProblem):
+                    work()
+                os.write(writer, b"x")
+        finally:
+            os._exit(1)
+    os.close(writer)
+    began = took = time.monotonic()
+    for _ in range(done):
+        os.read(reader, 1)
+        began, took = time.monotonic(), time.monotonic() - began
+    time.sleep(share * took)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(reader)
+
+
 def test_killed_at_any_instant_the_history_is_that_of_what_was_in_force(wire: Wire) -> None:
-    dice, values = random.Random(11), count(1)
+    dice = random.Random()
     with loaded(wire, VERSION) as name:
 
         def change() -> None:
@@ -183,11 +207,11 @@ def test_killed_at_any_instant_the_history_is_that_of_what_was_in_force(wire: Wi
             else:
                 set_configs(name, {"version": dice.randrange(1, 250)})
 
-        for _ in range(15):
-            dice.seed(next(values))
-            killed_after(dice.uniform(0.02, 0.3), change)
+        for round in range(15):
+            dice.seed(round)
+            killed_during(2, change, dice.random())
         entries = history(name)
-        assert len(entries) > 20
+        assert len(entries) > 15
         assert [entry.number for entry in entries] == list(range(1, len(entries) + 1))
         # Each says what was before: none is missing, none is too many.
         now = "0"
