@@ -174,7 +174,7 @@ class _Measured:
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self._known = observer.read().changes
+        self._known = observer.changes
         self._effects: list[float] = []
         self._phases: dict[str, list[float]] = {name: [] for name in PHASES}
         self._lasts: list[float] = []

@@ -138,9 +138,14 @@ class Observer:
         """Those of the latest frame."""
         return self._read_now()[0]
 
+    @property
+    def changes(self) -> int:
+        """How often marks were not those of the frame before."""
+        return self._read_now()[2]
+
     def changed(self, since: int = 0) -> list[Marked]:
         """When marks changed, from the change with the number `since` on. RuntimeError where the kernel has forgotten some."""
-        count = self.read().changes
+        count = self.changes
         if count - since > _CHANGES:
             raise RuntimeError(f"marks changed {count - since:,} times, and {_CHANGES:,} are kept")
         found = []

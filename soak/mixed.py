@@ -21,7 +21,7 @@ from bench.traffic import Generator
 from pcnc_runtime import operations
 from pcnc_runtime.generation import put_into_force
 from pcnc_runtime.state import Place, locked, place_of
-from soak.bounds import Bound, at_least, bounds_table, exactly
+from soak.bounds import Bound, at_least, at_most, bounds_table, exactly
 from soak.naive import NaiveSwapper
 from soak.wire import Counts, Wire, split_cpus, stamped_wire
 
@@ -45,7 +45,9 @@ Flip = Callable[[int], float]
 class Phase:
     """Flips of one kind under traffic. Times in seconds, rates a second; `share` of the highest rate without loss was sent.
 
-    `sent` is what the generator gave to the device; `counts` what became of that. `flip_*` is how long a flip's write took.
+    `sent` is what the generator gave to the device; `counts` what became of that. `flip_*` is how long a flip's write took,
+    `changes` how often packets had another version than the one before, since the first flip: once for each, unless none came
+    between two.
     """
 
     kind: str
@@ -60,6 +62,7 @@ class Phase:
     miscounted: int
     flip_median: float
     flip_p99: float
+    changes: int
     counts: Counts
 
     @property
@@ -76,6 +79,7 @@ class Phase:
             exactly("  reordered within their flow", counts.reordered),
             exactly("  counts of the service off by", self.miscounted),
             exactly("  foreign packets", counts.foreign),
+            at_most("  changes of version, as packets saw them", self.changes, self.flips),
             Bound("  veth's ring was full for", f"{counts.refused + counts.ring_drops:,}"),
             Bound("  treated by the one and the other", f"{counts.first:,} and {counts.second:,}"),
             Bound("  flips a second", f"{self.flips / self.seconds:.1f}"),
@@ -227,6 +231,7 @@ def run_phase(
     """
     cpu, others = split_cpus()
     took: list[float] = []
+    changed = 0
     wire.observer.forget()
     before = wire.counts()
     with wire.generator(_HURRIED, cpu) as generator, keep_to(others, urgent=True):
@@ -234,6 +239,8 @@ def run_phase(
         while len(took) < flips or generator.sent < packets:
             if len(took) % _ROUND == 0:
                 pace.find()
+            if not took:
+                changed = wire.observer.changes
             took.append(flip((len(took) + 1) % 2))
             progress(f"{kind}: {len(took):,} flips")
             pace.wait()
@@ -253,6 +260,7 @@ def run_phase(
         miscounted=_miscounted(counts),
         flip_median=median(took),
         flip_p99=percentile(took, 99),
+        changes=wire.observer.changes - changed,
         counts=counts,
     )
 

@@ -41,7 +41,6 @@ class Counts:
     duplicated: int
     reordered: int
     foreign: int
-    changes: int
 
     def since(self, before: Counts) -> Counts:
         """What was added."""
@@ -88,7 +87,6 @@ class Wire:
             duplicated=seen.total("duplicated"),
             reordered=seen.total("reordered"),
             foreign=seen.foreign,
-            changes=seen.changes,
         )
 
 

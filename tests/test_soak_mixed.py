@@ -22,12 +22,12 @@ from soak.mixed import Amounts, Mixed, Phase, measure_mixed, run_phase
 from soak.naive import NaiveSwapper
 from soak.wire import Counts, stamped_wire
 
-NOTHING = Counts(*[0] * 16)
+NOTHING = Counts(*[0] * 15)
 
 
 def phase(**counts: int) -> Phase:
     """A phase in which everything is as it should be, but for these counts."""
-    return Phase("flips", 10, 1.0, 1e6, 9e5, 0.9, 900_000, 0, 0, 0, 1e-4, 1e-4, replace(NOTHING, **counts))
+    return Phase("flips", 10, 1.0, 1e6, 9e5, 0.9, 900_000, 0, 0, 0, 1e-4, 1e-4, 10, replace(NOTHING, **counts))
 
 
 def test_the_two_versions_leave_different_marks_at_every_stage() -> None:
@@ -42,6 +42,11 @@ def test_the_two_versions_leave_different_marks_at_every_stage() -> None:
 def test_each_count_that_should_be_0_is_a_bound(count: str) -> None:
     assert all(bound.held for bound in phase().bounds)
     assert not all(bound.held for bound in phase(**{count: 1}).bounds)
+
+
+def test_a_version_that_comes_back_without_a_flip_is_a_miss() -> None:
+    assert all(bound.held for bound in replace(phase(), changes=10).bounds)
+    assert not all(bound.held for bound in replace(phase(), changes=11).bounds)
 
 
 @pytest.mark.parametrize("figure", ["lost", "lost_before_hook", "miscounted"])
@@ -84,6 +89,7 @@ def test_the_same_run_fails_with_a_naive_swap() -> None:
         found = run_phase(wire, "naive swaps", naive.swap, 20, 0)
     missed = {bound.what.strip() for bound in found.bounds if not bound.held}
     assert {"met two versions, behind the verdict", "met two versions, by the service's count"} <= missed
+    assert "changes of version, as packets saw them" in missed
 
 
 @pytest.mark.kernel
