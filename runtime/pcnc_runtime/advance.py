@@ -19,7 +19,7 @@ from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.live_rules import LiveRule, shadowed
 from pcnc_runtime.pins import remove_tree
 from pcnc_runtime.records import AttachedAt, ChainRecord, Generation, State, TableRecord, What
-from pcnc_runtime.recovery import end_chains, has_its_counts, is_in_order, not_loaded, recover, settle
+from pcnc_runtime.recovery import end_chains, has_its_counts, is_in_order, not_loaded, recover, remove_everything, settle
 from pcnc_runtime.refusals import compiled_from
 from pcnc_runtime.state import Place, locked, place_of
 
@@ -151,11 +151,12 @@ def opened(name: str) -> Iterator[Loaded]:
     """A loaded service, locked and in order. RuntimeProblem `not-loaded`, `busy`, `pins-lost`, `records-lost`."""
     began = time.perf_counter()
     place = place_of(name)
-    if not place.folder.exists() and not place.pins.exists():
+    if not place.exists():
         raise not_loaded(name)
     with locked(name):
         state = recover(place)
         if state is None:
+            remove_everything(place)
             raise not_loaded(name)
         yield Loaded(place, state, began)
 

@@ -25,6 +25,9 @@ from pcnc_runtime.record_files import broken, read_json, sealed, sync, write_jso
 if TYPE_CHECKING:
     from pcnc_runtime.bundle import Bundle
 
+VARIANTS = "variants"
+"""The folder of a copy in which its variants lie, each a folder."""
+
 _MANIFEST, _VARIANT = "manifest.json", "variant.json"
 
 
@@ -70,7 +73,7 @@ class StoredBundle:
 
     def variant(self, key: str) -> StoredVariant:
         """The variant of that key. RuntimeProblem `broken-record`."""
-        folder = self.folder / "variants" / key
+        folder = self.folder / VARIANTS / key
         try:
             plan, hashes = read_json(folder / _VARIANT)
             return StoredVariant(key, from_json(Variant, plan, "variant"), folder, hashes)
@@ -82,11 +85,11 @@ class StoredBundle:
     def exact(self, shape: Shape) -> StoredVariant | None:
         """The variant for just this shape."""
         key = _key(shape)
-        return self.variant(key) if (self.folder / "variants" / key / _VARIANT).exists() else None
+        return self.variant(key) if (self.folder / VARIANTS / key / _VARIANT).exists() else None
 
     def covering(self, shape: Shape) -> StoredVariant:
         """The smallest variant that runs rules of this shape right. RuntimeProblem `broken-bundle` where there is none."""
-        kept = [self.variant(key) for key in sorted(os.listdir(self.folder / "variants")) if not key.startswith(".")]
+        kept = [self.variant(key) for key in sorted(os.listdir(self.folder / VARIANTS)) if not key.startswith(".")]
         found = replace(self.manifest, variants=tuple(each.variant for each in kept)).variant_for(shape)
         if found is None:
             raise RuntimeProblem("broken-bundle", "the bundle has no code for rules like these", "build it again")
@@ -95,7 +98,7 @@ class StoredBundle:
     def add(self, variant: Variant, files: Mapping[str, bytes]) -> StoredVariant:
         """Takes in a variant. RuntimeProblem `broken-bundle` where an object is missing."""
         key = _key(variant.shape)
-        folder = self.folder / "variants" / key
+        folder = self.folder / VARIANTS / key
         if not folder.exists():
             _write_folder(folder, _variant_files(variant, files))
         return self.variant(key)
@@ -126,7 +129,7 @@ def store_bundle(bundle: Bundle, folder: Path) -> StoredBundle:
         manifest = replace(bundle.manifest, tables=tables, variants=(), hashes=tuple(_hashes(objects).items()))
         files = {_MANIFEST: sealed(to_json(manifest)), **objects}
         for variant in bundle.manifest.variants:
-            where = f"variants/{_key(variant.shape)}"
+            where = f"{VARIANTS}/{_key(variant.shape)}"
             files.update((f"{where}/{path}", content) for path, content in _variant_files(variant, bundle.files).items())
         _write_folder(copy.folder, files)
     return copy

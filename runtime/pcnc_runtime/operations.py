@@ -29,7 +29,7 @@ from pcnc_runtime.changes import (
 )
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.records import What
-from pcnc_runtime.recovery import not_loaded, remove_service
+from pcnc_runtime.recovery import not_loaded, remove_folders, remove_service
 from pcnc_runtime.settings import checked_settings
 from pcnc_runtime.state import locked, names_with_records, place_of, told
 from pcnc_runtime.transaction import changes_nothing, nothing_changed, with_edits
@@ -205,7 +205,8 @@ def unload(name: str) -> tuple[Attachment, ...]:
     """
     with told(f"unload `{name}`"):
         place = place_of(name)
-        if not place.folder.exists() and not place.pins.exists():
+        if not place.exists():
+            remove_folders(place)
             raise not_loaded(name)
         with locked(name):
             return remove_service(place)

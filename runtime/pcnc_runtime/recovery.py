@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from pcnc_runtime.bundle_store import VARIANTS
 from pcnc_runtime.changes import Attachment
 from pcnc_runtime.counts import ReadRecord, carry
 from pcnc_runtime.errors import RuntimeProblem
@@ -139,16 +140,12 @@ def _remove_unmentioned(place: Place, state: State, *, waited: bool) -> None:
         wait_for_packets()
     for number in leftover:
         remove_tree(place.generation(number))
-    for path in _files(place.folder):
-        if path.name.startswith("."):
-            path.unlink(missing_ok=True)
-    kept = {f"{number}.json" for number in state.mentioned}
-    stale = [path for path in _files(place.record(0).parent) if path.name not in kept]
-    if not stale and not leftover:
-        return
-    for path in stale:
-        path.unlink(missing_ok=True)
+    variants = (bundle / VARIANTS for bundle in _files(place.bundles))
+    for path in (path for folder in (place.folder, *variants) for path in _files(folder)):
+        if path.name.startswith("."):  # what is written beside until it is whole
+            _remove(path)
     mentioned = [state.summaries[number] for number in state.mentioned]
+    _keep_only(place.record(0).parent, {f"{number}.json" for number in state.mentioned})
     _keep_only(place.bundles, {each.bundle for each in mentioned})
     _keep_only(place.sources, {f"{each.source}.json" for each in mentioned})
 
@@ -162,10 +159,14 @@ def _files(folder: Path) -> list[Path]:
 def _keep_only(folder: Path, names: Iterable[str]) -> None:
     for path in _files(folder):
         if path.name not in names:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_in_order(place: Place, state: State) -> bool:
@@ -246,9 +247,15 @@ def _without_records(place: Place) -> State:
 
 
 def remove_everything(place: Place) -> None:
-    """Removes folder and lock of a service that is not loaded, and the folders above where nobody else needs them."""
+    """Removes what is there of a service that is not loaded, under its lock, which goes too; and folders that nobody else needs."""
+    remove_tree(place.pins)
     place.remove_files()
     remove_lock(place.name)
+    remove_folders(place)
+
+
+def remove_folders(place: Place) -> None:
+    """Removes the folders above those of a service where they are empty. A command that needs one makes it again."""
     for folder in (place.pins.parent, place.folder.parent, run_folder()):
         with suppress(OSError):
             os.rmdir(folder)

@@ -81,6 +81,15 @@ class Place:
         """What came into force, and when."""
         return self.folder / "history.jsonl"
 
+    @property
+    def lock(self) -> Path:
+        """The file whose lock whoever changes the service holds."""
+        return run_folder() / f"{self.name}.lock"
+
+    def exists(self) -> bool:
+        """Whether anything is there of the service: at least what a load leaves that is killed at once."""
+        return self.folder.exists() or self.pins.exists() or self.lock.exists()
+
     def record(self, generation: int) -> Path:
         """The record of a generation."""
         return self.folder / "generations" / f"{generation}.json"
