@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Group
@@ -12,6 +13,7 @@ from bench.report import effects_table, flips_table
 from bench.run_measurements import Measured, Show, run_measurements
 from soak.bounds import all_hold, at_most, bounds_table
 from soak.clients import clients_table, measure_clients
+from soak.kills import faults_in_words, kills_bounds, kills_table, measure_kills
 from soak.mixed import Amounts, measure_mixed, mixed_table
 
 
@@ -37,7 +39,15 @@ def _clients(show: Show) -> Measured:
     return result, clients_table(bounds), all_hold(bounds)
 
 
-MEASUREMENTS: Mapping[str, Callable[[Show], Measured]] = {"mixed": _mixed, "flips": _flips, "clients": _clients}
+def _kills(show: Show) -> Measured:
+    result = measure_kills(show, seed=int(time.time()))
+    bounds = kills_bounds(result)
+    words = faults_in_words(result.deaths)
+    shown = Group(kills_table(result), "", bounds_table("What must hold", bounds), *([words] if words else []))
+    return result, shown, all_hold(bounds)
+
+
+MEASUREMENTS: Mapping[str, Callable[[Show], Measured]] = {"mixed": _mixed, "flips": _flips, "clients": _clients, "kills": _kills}
 """By name, what runs: its results, a table of its bounds, and whether all of these held. Each part of a soak is one line here."""
 
 

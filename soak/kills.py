@@ -9,15 +9,20 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
 
+from bench.lab import Lab
+from soak.bounds import Bound, at_least, exactly
 from soak.interception import Call, Listener
 from soak.proving_ground import COMMANDS, NAME, Arguments, Command, ProvingGround, uncivil
 from soak.scene import UNLOADED, Both, version
+
+AT_ITS_END = "(at its end)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ def kill_at(ground: ProvingGround, position: Position) -> Death:
     if violations or refusals or residue:
         ground.clean()
     outcome = {"0": "old", "1": "new"}.get(looks, "between")
-    return Death(command.name, killed or "(its end)", position.number, outcome, tuple(violations), tuple(refusals), tuple(residue))
+    return Death(command.name, killed or AT_ITS_END, position.number, outcome, tuple(violations), tuple(refusals), tuple(residue))
 
 
 def _show(ground: ProvingGround, command: Command) -> list[str]:
@@ -139,43 +144,93 @@ def _may_follow(following: Arguments) -> tuple[Both, ...]:
 # ---- which
 
 
-def every_call(ground: ProvingGround, commands: Sequence[Command] = COMMANDS) -> Iterator[Position]:
-    """Before each call that changes something, and at the end, of each command."""
-    for command in commands:
-        ground.warm_up(command)
-        for number in range(1, len(count_calls(ground, command)) + 2):
-            yield Position(command, number)
+def every_call(ground: ProvingGround, command: Command) -> list[Position]:
+    """Before each call of a command that changes something, and at its end."""
+    calls = count_calls(ground, command)
+    numbers = range(1, len(calls) + 2)
+    if command.only_netlink:
+        sends = [number for number, call in enumerate(calls, start=1) if call.startswith("send")]
+        numbers = range(sends[0], sends[-1] + 3)
+    return [Position(command, number) for number in numbers]
 
 
-def drawn_calls(ground: ProvingGround, dice: random.Random, count: int, commands: Sequence[Command] = COMMANDS) -> list[Position]:
+def drawn_calls(ground: ProvingGround, seed: int, count: int, commands: Sequence[Command] = COMMANDS) -> list[Position]:
     """Before any calls at all, drawn from those of all commands."""
     found = []
     for command in commands:
-        ground.warm_up(command)
         total = len(count_calls(ground, command, everything=True))
         found += [Position(command, number, everything=True) for number in range(1, total + 1)]
-    return dice.sample(found, count)
+    return random.Random(seed).sample(found, count)
 
 
-def kill_all(ground: ProvingGround, positions: Iterable[Position]) -> Iterator[Death]:
-    """Each in turn."""
-    for position in positions:
-        yield kill_at(ground, position)
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """What came of many deaths. `seed`: of those that were drawn."""
+
+    seed: int
+    drawn: int
+    seconds: float
+    deaths: tuple[Death, ...]
+
+
+def measure_kills(show: Callable[[str], None], seed: int, drawn: int = 200) -> Killed:
+    """Before each call that changes something, and before as many others as are `drawn`."""
+    began = time.perf_counter()
+    with Lab() as lab, ProvingGround(lab) as ground:
+        positions = []
+        for command in COMMANDS:
+            show(f"counting the calls of {command.name}")
+            ground.warm_up(command)
+            positions += every_call(ground, command)
+        positions += drawn_calls(ground, seed, drawn)
+        deaths = []
+        for position in positions:
+            deaths.append(kill_at(ground, position))
+            show(bar(len(deaths), len(positions), f"{position.command.name}, {sum(bool(death.faults) for death in deaths)} faults"))
+    return Killed(seed, drawn, time.perf_counter() - began, tuple(deaths))
+
+
+def bar(done: int, total: int, words: str) -> str:
+    """A bar in words."""
+    filled = done * 24 // total
+    return f"{'█' * filled}{'░' * (24 - filled)} {done:,} of {total:,}: {words}"
 
 
 # ---- for people
 
 
-def kills_table(deaths: Sequence[Death], title: str) -> Table:
-    """Commands and calls, what came of it, and how many faults."""
-    table = Table(title=title, title_justify="left")
+def kills_bounds(result: Killed) -> tuple[Bound, ...]:
+    """What must hold."""
+    deaths = result.deaths
+    return (
+        at_least("kills", sum(death.call != AT_ITS_END for death in deaths), 500),
+        exactly("kills at which a packet met none, a mixture, or was lost", sum(bool(death.violations) for death in deaths)),
+        exactly("kills after which a command failed", sum(bool(death.refusals) for death in deaths)),
+        exactly("kills of which something was left", sum(bool(death.residue) for death in deaths)),
+    )
+
+
+def kills_table(result: Killed) -> Table:
+    """Commands and calls, what the gate did after the kill, and how many faults."""
+    caption = (
+        f"{result.drawn} of them before any call, drawn with seed {result.seed}; {result.seconds / 60:.0f} minutes. between: one"
+        " way the old version, the other way the new one"
+    )
+    table = Table(
+        title="Commands killed before their system calls, under traffic",
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+    )
     table.add_column("pcnc …")
     table.add_column("killed before")
     for heading in ("kills", "old", "new", "between", "violations", "refusals", "residue"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", min_width=4)
     groups: dict[tuple[str, str], list[Death]] = {}
-    for death in deaths:
-        groups.setdefault((death.command, death.call), []).append(death)
+    order = {command.name: index for index, command in enumerate(COMMANDS)}
+    for death in sorted(result.deaths, key=lambda death: order[death.command]):
+        call = "call of another kind" if death.call.startswith("call ") else death.call
+        groups.setdefault((death.command, call), []).append(death)
     before = ""
     for (command, call), group in groups.items():
         outcomes = Counter(death.outcome for death in group)
@@ -188,3 +243,13 @@ def kills_table(deaths: Sequence[Death], title: str) -> Table:
         )
         before = command
     return table
+
+
+def faults_in_words(deaths: Iterable[Death], most: int = 20) -> str:
+    """The first faults, each with where it was."""
+    lines = [
+        f"`pcnc {death.command}` killed before its call {death.number}, {death.call}: {fault}"
+        for death in deaths
+        for fault in death.faults
+    ]
+    return "\n".join(lines[:most])

@@ -37,7 +37,8 @@ class Command:
     """A command under test: what comes before it, its arguments, and what the gate does before and after.
 
     `others`: commands that must work after it died, one of which is tried each time. `lossless`: it loses no packet; putting
-    XDP on a device and taking it off does, in the driver.
+    XDP on a device and taking it off does, in the driver. `only_netlink`: of its calls only those that send to netlink, and
+    what follows each, are not those of another command.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Command:
     new: Both
     others: tuple[Arguments, ...]
     lossless: bool = True
+    only_netlink: bool = False
 
     @property
     def looks(self) -> tuple[Both, Both]:
@@ -66,12 +68,14 @@ _CHANGES = (_SWAP, _ADD, _UNLOAD)
 
 COMMANDS = (
     Command("load", (), _LOAD, UNLOADED, version(1, 0), (_LOAD, _UNLOAD), lossless=False),
-    Command("load --hook tc", (), _LOAD_TC, UNLOADED, version(1, 0), (_UNLOAD, _LOAD), lossless=False),
+    Command("load --hook tc", (), _LOAD_TC, UNLOADED, version(1, 0), (_UNLOAD, _LOAD), lossless=False, only_netlink=True),
     Command("rules", _LOADED, _MARK_2, version(1), version(1, 2), (_MARK_2, *_CHANGES)),
     Command("swap", _LOADED, _SWAP, version(1), version(2), (*_CHANGES, _ROLLBACK)),
     Command("rollback", (*_LOADED, _SWAP), _ROLLBACK, version(2), version(1), (*_CHANGES, _ROLLBACK)),
     Command("unload", _LOADED, _UNLOAD, version(1), UNLOADED, (_UNLOAD, _LOAD), lossless=False),
-    Command("unload --hook tc", (_LOAD_TC, _MARK), _UNLOAD, version(1), UNLOADED, (_LOAD, _UNLOAD), lossless=False),
+    Command(
+        "unload --hook tc", (_LOAD_TC, _MARK), _UNLOAD, version(1), UNLOADED, (_LOAD, _UNLOAD), lossless=False, only_netlink=True
+    ),
 )
 """Every command whose death is looked at."""
 
