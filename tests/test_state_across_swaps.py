@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench.lab import Lab
+from bench.traffic import Generator
 from pcnc.cli.compile_service import recompile
 from pcnc.rules import Interval, MaskedValue, Rule
 from pcnc_runtime.compare_versions import Comparison
@@ -25,7 +27,7 @@ from pcnc_runtime.operations import (
 )
 from pcnc_runtime.pins import list_pins, open_map
 from pcnc_runtime.state import place_of
-from tests.live_service import Wire, compiled, loaded, open_files, prefix, udp
+from tests.live_service import Wire, chain, compiled, loaded, open_files, prefix, reason, udp
 
 pytestmark = pytest.mark.kernel
 
@@ -183,6 +185,48 @@ def test_sizes_change_with_all_counts(wire: Wire) -> None:
         rollback(name)
         assert not wire.passes(udp("11.0.0.1"))
         assert packets(name, 2, 3, 4) == [1, 2, 3]
+
+
+def test_where_every_slot_is_known_counts_go_on_in_a_new_map(wire: Wire) -> None:
+    first, second = ("; ".join(f"{octet}.0.0.0/8 -> next" for octet in octets) for octets in ((20, 21, 22), (22, 23, 24)))
+    with loaded(wire, version("size 4", rules=first)) as name:
+        wire.send(udp("22.0.0.1"), 3)
+        assert swap_to(name, version("size 4", rules=second))["counts t"] == "migrated", "two new rules, and one slot is free"
+        wire.send(udp("22.0.0.1"), 2)
+        assert packets(name, 3, 4, 5) == [5, 0, 0]
+        assert swap_to(name, version("size 4", rules=second, lines_before=1))["counts t"] == "kept"
+        assert packets(name, 3, 4, 5) == [5, 0, 0]
+
+
+def test_under_traffic_every_packet_is_counted_once_through_all_shapes(wire: Wire) -> None:
+    """Rules of the operator go through every shape and back while packets flow; what they counted is what was sent."""
+    shapes = (
+        version("size 64"),
+        version("match ipv4.src: prefix", "order first", "count packets, bytes"),
+        version("match ipv4.src: prefix, l4.dport: range", "order first", rules="ipv4.src=20.0.0.0/8 -> next"),
+        version("match ipv4.src: ternary", "order first", "size 16", stage="stage low { if udp { if udp.dport == 1 { drop } } }"),
+        version(),
+    )
+    with loaded(wire, version()) as name:
+        change_rules(name, [AddRule("t", prefix("10.0.0.0/8")), AddRule("t", prefix("10.1.0.0/16"))])
+        before = sum(count for count, _ in counted(name).values())
+        with Generator(wire.left, "eth0", udp("10.0.0.1"), udp("10.1.0.1"), udp("20.0.0.1"), rate=50_000) as generator:
+            while generator.sent < 1000:
+                time.sleep(0.01)
+            for index in range(3):
+                for shape in shapes:
+                    swap_to(name, shape)
+                rollback(name)
+                if index % 2:
+                    rollback(name)
+            sent = generator.stop()
+        assert generator.overruns == 0
+        found = counted(name)
+        assert sum(count for count, _ in found.values()) == before + sent, found
+        # The generator sends its packets in turns.
+        assert all(abs(found[id][0] - sent / 3) <= 1 for id in (1, 2, 3)), (found, sent)
+        assert chain(name).packets == sum(count for _, count in chain(name).reasons)
+        assert reason(name, "drop: tail call") == reason(name, "drop: internal") == 0
 
 
 def test_columns_come_and_go(wire: Wire) -> None:

@@ -13,7 +13,7 @@ from pcnc.cli.progress import working
 from pcnc.cli.report import guarded, print_json
 
 if TYPE_CHECKING:
-    from pcnc.manifest import Hook
+    from pcnc.manifest import Hook, Toolchain
     from pcnc.shape import Shape
     from pcnc_runtime.compare_versions import Coded, Version
 
@@ -46,9 +46,11 @@ def diff(
         known = first or second
         hook: Hook = known.manifest.hook if known else "xdp"
         running = known.manifest.service if known else ""
-        objects = _is_loaded(old) or _is_loaded(new)
-        first = first or _open_source(old, service, running, hook, objects)
-        second = second or _open_source(new, service, first.manifest.service, hook, objects)
+        # Of what is loaded there are only objects; they are compared with those that the same compiler makes.
+        loaded = next((version for name, version in ((old, first), (new, second)) if version and _is_loaded(name)), None)
+        toolchain = loaded.manifest.toolchain if loaded else None
+        first = first or _open_source(old, service, running, hook, toolchain)
+        second = second or _open_source(new, service, first.manifest.service, hook, toolchain)
         comparison = compare_versions(first, second)
     if as_json:
         print_json(comparison_to_json(comparison))
@@ -85,22 +87,21 @@ def _open(name: str, service: str | None) -> Version:
     return version_of_bundle(name, bundle)
 
 
-def _open_source(name: str, service: str | None, running: str, hook: Hook, objects: bool) -> Version:
-    """A source; it is compiled to objects only where the other side has nothing but these."""
-    from pcnc.cli.compile_service import build_shape, read_service
+def _open_source(name: str, service: str | None, running: str, hook: Hook, toolchain: Toolchain | None) -> Version:
+    """A source; it is compiled to objects, by the toolchain given, only where the other side has nothing but these."""
+    from pcnc.cli.compile_service import build_shape, open_compiler, read_service
     from pcnc_ebpf.plan import compile_variant, plan_manifest
-    from pcnc_runtime.compare_versions import Version
-    from pcnc_runtime.read_versions import coded, held_by_file
+    from pcnc_runtime.read_versions import coded, version_as_built
 
     chosen = read_service(name, service, otherwise=running)
     manifest, _ = plan_manifest(chosen.program, chosen.service, hook, [])
 
     def choose(shape: Shape) -> Coded:
-        if objects:
-            built = build_shape(chosen, hook, shape)
+        if toolchain is not None:
+            built = build_shape(chosen, hook, shape, open_compiler(toolchain))
             return coded(built.variant, built.files.get)
         compiled = compile_variant(chosen.program, chosen.service, shape, hook, name)
         texts = {path: text.encode() for path, text in compiled.code.items()}
         return coded(compiled.variant, texts.get)
 
-    return Version(name, manifest, held_by_file(manifest), choose)
+    return version_as_built(name, manifest, choose)

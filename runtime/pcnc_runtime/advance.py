@@ -12,6 +12,7 @@ from pcnc.manifest import Manifest, Variant
 from pcnc.shape import Shape, shape_of
 from pcnc_runtime.bundle_store import StoredBundle, StoredVariant, stored_source
 from pcnc_runtime.changes import Change, Moves, Recompile, RuleChanges, SourceRecord
+from pcnc_runtime.count_slots import capacity_for, give_slots
 from pcnc_runtime.describe_change import entry_of, rule_changes, version_before, version_of
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.generation import Parent, build_generation, chains_of, is_whole, put_into_force, runs_in
@@ -372,21 +373,10 @@ class Planner:
             if any(rule.slot for rule in rules):
                 rules = tuple(replace(rule, slot=0) for rule in rules)
             return TableRecord(rules)
-        capacity = entry.schema.size + 1
+        capacity = capacity_for(entry.schema.size)
         old = self._live.tables.get(name) if self._live else None
-        if old is not None and old.capacity == capacity:
-            if rules is old.rules:
-                return old
-            taken = {
-                rule.slot
-                for record in self._kept
-                if name in record.tables and record.tables[name].counters == old.counters
-                for rule in record.tables[name].rules
-            }
-            free = iter(slot for slot in range(1, capacity) if slot not in taken)
-            given = [rule if rule.slot else replace(rule, slot=next(free, 0)) for rule in rules]
-            if all(rule.slot for rule in given):
-                return TableRecord(tuple(given), old.counters, capacity)
-        # A slot goes to another rule only when nothing that is kept knows it: where none is left, there is a new map.
+        given = give_slots(name, rules, capacity, old, self._kept)
+        if old is not None and given is not None:
+            return old if given is old.rules else TableRecord(given, old.counters, capacity)
         renumbered = tuple(replace(rule, slot=slot) for slot, rule in enumerate(rules, start=1))
         return TableRecord(renumbered, self._next_map(), capacity)

@@ -6,11 +6,11 @@ Pure: what is compared has been read already, and nothing is touched. A swap doe
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from pcnc.manifest import ChainPlan, ConfigPlan, Manifest, TableEntry, TablePlan, Variant
-from pcnc.rules import Rule
+from pcnc.rules import Rule, TableSchema
 from pcnc.shape import Shape, shape_of
 from pcnc.show_value import show_value
 from pcnc_runtime.live_rules import LiveRule
@@ -40,13 +40,15 @@ class Coded:
 class Version:
     """A version to be compared: what people call it, its manifest with the file's rules, what it holds, and its code.
 
-    `coded` gives the variant that would run for rules of a shape.
+    `coded` gives the variant that would run for rules of a shape; `slots` the rules of a table with their slots in its map of
+    counts, for a size, and None where a map of that size must be made anew.
     """
 
     label: str
     manifest: Manifest
     held: Held
     coded: Callable[[Shape], Coded]
+    slots: Callable[[TableSchema, tuple[LiveRule, ...]], tuple[LiveRule, ...] | None]
 
 
 # ---- what is found
@@ -270,22 +272,28 @@ class _Tables:
             return StateFate("rules", name, "gone", "there is no such table" if has is None else "no rule is left")
         if before is None or had is None or has is None:
             return StateFate("rules", name, "new")
-        if before == after and self._same_entries(had, has):
+        if before == after and self._same_entries(name):
             return StateFate("rules", name, "kept")
         ways = list(what_changed(had.schema, has.schema)) or list(_other_form(before, after))
         return StateFate("rules", name, "migrated", "; ".join(ways) or "made anew with the rules that there are")
 
-    def _same_entries(self, had: TableEntry, has: TableEntry) -> bool:
-        """Whether rules and their slots in the counters stay as they are; a map of counts that is made anew has slots in order."""
-        before, after = self._held(has.schema.name)
-        counted, counts = bool(_counted(had)), bool(_counted(has))
-        if counted != counts or len(before) != len(after):
-            return False
-        in_order = counts and had.schema.size != has.schema.size
-        return all(
-            mine.rule == its.rule and (not in_order or mine.slot == place)
-            for place, (mine, its) in enumerate(zip(before, after, strict=True), start=1)
+    def _same_entries(self, name: str) -> bool:
+        """Whether rules and their slots in the counters stay as they are."""
+        before, after = self._held(name)
+        planned = self._planned(name)
+        if planned is None:
+            # A map of counts that is made anew has its slots in order.
+            planned = tuple(replace(rule, slot=slot) for slot, rule in enumerate(after, start=1))
+        return len(before) == len(planned) and all(
+            mine.slot == its.slot and mine.rule == its.rule for mine, its in zip(before, planned, strict=True)
         )
+
+    def _planned(self, name: str) -> tuple[LiveRule, ...] | None:
+        """The rules of the new version, with the slots that they would have in the map of counts; None where that is a new one."""
+        entry, rules = self._new.manifest.table(name), self._taken.held.rules[name]
+        if not _counted(entry):
+            return tuple(replace(rule, slot=0) for rule in rules)
+        return self._old.slots(entry.schema, rules)
 
     def _counts(self, name: str, had: TableEntry | None, has: TableEntry | None) -> Iterable[StateFate]:
         """What becomes of the map of a table's counts, where one of the versions counts."""
@@ -297,8 +305,10 @@ class _Tables:
             yield StateFate("counts", name, "gone" if has is None else "migrated", how)
         elif not counted:
             yield StateFate("counts", name, "new")
-        elif had is not None and has is not None and had.schema.size != has.schema.size:
-            yield StateFate("counts", name, "migrated", "a map of the new size; totals go on")
+        elif self._planned(name) is None:
+            sized = had is not None and has is not None and had.schema.size != has.schema.size
+            how = "a map of the new size" if sized else "a new map, as the generation before still knows every slot of this one"
+            yield StateFate("counts", name, "migrated", f"{how}; totals go on")
         else:
             more = [word for word in counts if word not in counted]
             yield StateFate("counts", name, "kept", f"{' and '.join(more)} from now on" if more else "")

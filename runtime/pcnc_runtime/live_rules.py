@@ -59,14 +59,14 @@ def no_room(schema: TableSchema, count: int) -> RuntimeProblem:
 
 
 def compare(table: str, before: Sequence[LiveRule], after: Sequence[LiveRule]) -> RuleChanges:
-    """What became of a table's rules."""
-    old = {rule.id: rule.rule for rule in before}
+    """What became of a table's rules. One that keeps its id keeps its match, though the columns around it may be others."""
+    old = {rule.id: (rule.rule.action, rule.rule.arguments) for rule in before}
     new = {rule.id for rule in after}
     return RuleChanges(
         table,
         tuple(rule.id for rule in after if rule.id not in old),
         tuple(rule.id for rule in before if rule.id not in new),
-        tuple(rule.id for rule in after if rule.id in old and old[rule.id] != rule.rule),
+        tuple(rule.id for rule in after if rule.id in old and old[rule.id] != (rule.rule.action, rule.rule.arguments)),
     )
 
 

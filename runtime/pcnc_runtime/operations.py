@@ -151,7 +151,8 @@ def read_version(name: str) -> Version:
     with told(f"read `{name}`"):
         place = place_of(name)
         state, number = read_loaded(place)
-        return version_of_loaded(place, place.read_record(number), state.next_ids)
+        kept = {each: place.read_record(each) for each in state.mentioned}
+        return version_of_loaded(place, kept[number], list(kept.values()), state.next_ids)
 
 
 def rollback(name: str) -> Change:

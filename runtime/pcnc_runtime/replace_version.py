@@ -46,7 +46,8 @@ def preview_version(
     """See `operations.preview_swap`."""
     with opened(name) as loaded:
         _taken_over(loaded, bundle.manifest, discard)
-        running = version_of_loaded(loaded.place, loaded.live, loaded.state.next_ids)
+        kept = [loaded.record(number) for number in loaded.state.kept]
+        running = version_of_loaded(loaded.place, loaded.live, kept, loaded.state.next_ids)
         return compare_versions(running, version_of_bundle(label, bundle, source, recompile), discard)
 
 

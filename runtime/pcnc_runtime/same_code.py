@@ -6,18 +6,12 @@ Where a block stands in its source is in both, as comments and as debug informat
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
+from pcnc_runtime.elf import code
+
 _FOR_PEOPLE = re.compile(r"/\*.*?\*/|//[^\n]*|^[ \t]*#[ \t]*(?:line[ \t]+)?\d+[^\n]*", re.DOTALL | re.MULTILINE)
-_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-_SECTION = struct.Struct("<IIQQQQIIQQ")
-_SYMBOL = struct.Struct("<IBBHQQ")
-_RELOCATION = struct.Struct("<QQ")
-_SYMBOLS, _RELOCATIONS, _EXECUTABLE = 2, 9, 4
-"""ELF: SHT_SYMTAB, SHT_REL and SHF_EXECINSTR (System V ABI, chapter 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +40,7 @@ def _digest_text(text: bytes) -> str:
 
 def _digest_object(data: bytes) -> str:
     try:
-        parts = list(_instructions(data))
-    except (struct.error, IndexError, ValueError):
+        parts = list(code(data))
+    except ValueError:
         parts = [data]  # another toolchain's form
     return sha256(b"\0".join(parts)).hexdigest()
-
-
-def _instructions(data: bytes) -> Iterator[bytes]:
-    """The executable sections of a little-endian ELF64 object, and the names that their relocations refer to."""
-    head = _HEADER.unpack_from(data)
-    if not head[0].startswith(b"\x7fELF\2\1"):
-        raise ValueError("not an ELF64 object")
-    start, size, count = head[6], head[11], head[12]
-    sections = [_SECTION.unpack_from(data, start + size * index) for index in range(count)]
-    names: list[str] = []
-    for _, kind, _, _, offset, length, link, _, _, _ in sections:
-        if kind == _SYMBOLS:
-            texts = sections[link][4]
-            for symbol in _SYMBOL.iter_unpack(data[offset : offset + length]):
-                names.append(_text_at(data, texts + symbol[0]))
-    for _, kind, flags, _, offset, length, _, target, _, _ in sections:
-        content = data[offset : offset + length]
-        if flags & _EXECUTABLE and length:
-            yield content
-        elif kind == _RELOCATIONS and sections[target][2] & _EXECUTABLE:
-            for place, what in _RELOCATION.iter_unpack(content):
-                yield f"{place} {names[what >> 32]} {what & 0xFFFFFFFF}".encode()
-
-
-def _text_at(data: bytes, start: int) -> str:
-    return data[start : data.index(b"\0", start)].decode(errors="replace")
