@@ -282,7 +282,7 @@ def test_without_pins_one_is_told_to_unload_and_can(wire: Wire) -> None:
         remove_tree(place_of(name).pins)
         with pytest.raises(RuntimeProblem) as caught:
             change_rules(name, [])
-        assert (caught.value.name, caught.value.help) == ("pins-lost", f"pcnc unload {name}")
+        assert (caught.value.name, caught.value.help) == ("pins-lost", f"pcnc restore {name}")
         unload(name)
     with wire.right.entered():
         assert xdp_attachment("eth0") is None

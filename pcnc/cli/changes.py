@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from pcnc.cli.report import Interrupted, print_json
-from pcnc_runtime.changes import Attachment, Change, RuleChanges
+from pcnc_runtime.changes import Attachment, AttachState, Change, RuleChanges
 from pcnc_runtime.errors import RuntimeProblem
 
 
@@ -107,12 +107,22 @@ def _ids(ids: Iterable[int]) -> str:
     return f"id{'' if only_one else 's'} {', '.join(shown)}"
 
 
+_IN_WORDS: Mapping[AttachState, str] = {
+    "attached": "",
+    "detached": "taken off by somebody",
+    "replaced": "another program is there by now",
+    "gone": "the device is gone",
+    "moved": "the device is in another network namespace",
+    "unknown": "its network namespace cannot be entered",
+    "saved": "",
+}
+
+
 def attachment_in_words(attachment: Attachment) -> str:
     """`eth0 ingress: xdp, native`, and what is wrong with it, if anything is."""
     mode = f", {attachment.mode}" if attachment.mode else ""
-    states = {"attached": "", "detached": ": taken off by somebody", "replaced": ": another program is there by now"}
-    states |= {"gone": ": the device is gone", "unknown": ": its network namespace cannot be entered", "saved": ""}
-    return f"{attachment.device} {attachment.chain} ({attachment.hook}{mode}){states[attachment.state]}"
+    wrong = attachment.remark or _IN_WORDS[attachment.state]
+    return f"{attachment.device} {attachment.chain} ({attachment.hook}{mode}){f': {wrong}' if wrong else ''}"
 
 
 def _duration(seconds: float) -> str:
@@ -155,4 +165,5 @@ def attachment_to_json(attachment: Attachment) -> dict[str, Any]:
         "hook": attachment.hook,
         "mode": attachment.mode,
         "state": attachment.state,
+        "remark": attachment.remark,
     }

@@ -67,8 +67,7 @@ def show(
         return
     for facts in found:
         print(_headline(facts))
-        for attachment in facts.attachments:
-            print(f"  {attachment_in_words(attachment)}")
+        _tell_devices(facts)
     if not found:
         print("nothing is loaded")
     for each in others:
@@ -87,12 +86,28 @@ def _headline(facts: ServiceFacts) -> str:
     )
 
 
+def _tell_devices(facts: ServiceFacts) -> None:
+    """The devices, what others have done to them and to the pins, and what mends it."""
+    for attachment in facts.attachments:
+        print(f"  {attachment_in_words(attachment)}")
+    for fault in facts.faults:
+        print(f"  {painted(fault, '31')}")
+    states = {attachment.state for attachment in facts.attachments}
+    if facts.faults or "detached" in states:
+        print(f"  pcnc restore {facts.name} mends it")
+    elif "gone" in states:
+        print(f"  when there is a device of that name again: pcnc restore {facts.name}")
+    elif "replaced" in states:
+        print(f"  take the other program off, then pcnc restore {facts.name} puts this one back")
+    elif "moved" in states:
+        print(f"  pcnc unload {facts.name} takes it off there")
+
+
 def _tell(facts: ServiceFacts) -> None:
     from pcnc.draw_text import draw_text
 
     print(_headline(facts))
-    for attachment in facts.attachments:
-        print(f"  {attachment_in_words(attachment)}")
+    _tell_devices(facts)
     print(
         f"  from {facts.source}, compiled by pcnc {facts.compiler} with {IN_WORDS[facts.toolchain]}; loaded at {at(facts.loaded)}"
     )
@@ -194,6 +209,7 @@ def service_to_json(facts: ServiceFacts) -> dict[str, Any]:
         "toolchain": facts.toolchain,
         "toolchain_version": facts.toolchain_version,
         "attachments": [attachment_to_json(attachment) for attachment in facts.attachments],
+        "faults": list(facts.faults),
         "chains": [_chain_to_json(chain) for chain in facts.chains],
         "tables": [table_to_json(table) for table in facts.tables],
         "settings": [

@@ -288,6 +288,33 @@ def _filters(route: Any, index: int, direction: Direction) -> tuple[Any, ...]:
     return tuple(route.get_filters(index=index, parent=_TC_PARENT[direction]))
 
 
+def filters_before_ours(device: str | int, direction: Direction) -> tuple[str, ...]:
+    """The filters on a device's hook that see a packet before ours does, as `tc filter show` names them: "pref 1 bpf `name`"."""
+    found: list[str] = []
+    with _route() as route, _refusals():
+        for each in _filters(route, device_index(device), direction):
+            preference = each["info"] >> 16
+            if preference > TC_PRIORITY or (preference == TC_PRIORITY and each["handle"] == TC_HANDLE):
+                break
+            if each["handle"] and not each.get_attr("TCA_CHAIN"):
+                options = each.get_attr("TCA_OPTIONS")
+                name = options.get_attr("TCA_BPF_NAME") if each.get_attr("TCA_KIND") == "bpf" else ""
+                found.append(f"pref {preference} {each.get_attr('TCA_KIND')}{f' `{name}`' if name else ''}")
+    return tuple(found)
+
+
+_MOST_PROGRAMS = 64
+_TCX = {Direction.INGRESS: 46, Direction.EGRESS: 47}  # enum bpf_attach_type, from Linux 6.6 on
+
+
+def tcx_programs(device: str | int, direction: Direction) -> tuple[int, ...]:
+    """The ids of programs that sit on a device's hook by TCX, which all come before filters; none where the kernel has no TCX."""
+    flags, ids = ctypes.c_uint32(0), (ctypes.c_uint32 * _MOST_PROGRAMS)()
+    count = ctypes.c_uint32(_MOST_PROGRAMS)
+    result = library().bpf_prog_query(device_index(device), _TCX[direction], 0, ctypes.byref(flags), ids, ctypes.byref(count))
+    return tuple(ids[: count.value]) if result == 0 else ()
+
+
 # ---- netlink
 
 

@@ -27,6 +27,7 @@ from pcnc_runtime.attach import (
 from pcnc_runtime.changes import Attachment, AttachState, Moves
 from pcnc_runtime.devices import DeviceFacts, device_facts
 from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.moved_devices import find_moved
 from pcnc_runtime.namespaces import entered
 from pcnc_runtime.pins import list_pins, open_program
 from pcnc_runtime.programs import Program, open_program_by_id, program_id
@@ -34,7 +35,7 @@ from pcnc_runtime.records import AttachedAt, State
 from pcnc_runtime.signals import without_signals
 from pcnc_runtime.state import Place
 
-_DIRECTIONS: Mapping[ChainName, Direction] = {"ingress": Direction.INGRESS, "egress": Direction.EGRESS}
+DIRECTIONS: Mapping[ChainName, Direction] = {"ingress": Direction.INGRESS, "egress": Direction.EGRESS}
 
 
 def check_devices(devices: Sequence[str]) -> tuple[DeviceFacts, ...]:
@@ -111,7 +112,7 @@ def _brought_clsact(index: int, done: Sequence[AttachedAt]) -> bool:
 def _attach(planned: AttachedAt, program: Program, mode: XdpMode | None, name: str, done: Sequence[AttachedAt]) -> AttachedAt:
     if planned.hook == "xdp":
         return replace(planned, mode=attach_xdp(planned.device, program.fd, mode).value)
-    added = attach_tc(planned.device, _DIRECTIONS[planned.chain], program.fd, name=f"pcnc_{name}")
+    added = attach_tc(planned.device, DIRECTIONS[planned.chain], program.fd, name=f"pcnc_{name}")
     return replace(planned, added_qdisc=added or _brought_clsact(planned.index, done))
 
 
@@ -129,7 +130,7 @@ def put_on(
             with open_program_by_id(was.program_id) as old:
                 replace_xdp(was.index, program.fd, old.fd, XdpMode(was.mode))
         else:
-            replace_tc(was.index, _DIRECTIONS[was.chain], program.fd, name=f"pcnc_{name}")
+            replace_tc(was.index, DIRECTIONS[was.chain], program.fd, name=f"pcnc_{name}")
         return planned
 
 
@@ -137,7 +138,7 @@ def detach_all(namespace: int, attachments: Sequence[AttachedAt]) -> tuple[Attac
     """Takes our programs off devices; what each carried before. Where another program is by now, it stays."""
     with without_signals(), entered(namespace) as found:
         if not found:
-            return tuple(_report(at, "gone" if at.program_id else "saved") for at in attachments)
+            return tuple(_report(at, _detach_elsewhere(at)) for at in attachments)
         # An added clsact can go only when the filters of both directions are off.
         ordered = sorted(attachments, key=lambda at: at.added_qdisc)
         reports = {at: _report(at, _detach(at)) for at in ordered}
@@ -146,6 +147,8 @@ def detach_all(namespace: int, attachments: Sequence[AttachedAt]) -> tuple[Attac
 
 def _detach(at: AttachedAt) -> AttachState:
     state = state_here(at)
+    if state == "gone":
+        return _detach_elsewhere(at)
     if state == "detached" and at.added_qdisc:
         remove_empty_clsact(at.index)
     if state != "attached":
@@ -153,9 +156,9 @@ def _detach(at: AttachedAt) -> AttachState:
     try:
         with open_program_by_id(at.program_id) as program:
             if at.hook == "xdp":
-                off = detach_xdp(at.index, program.fd, XdpMode(at.mode) if at.mode else None)
+                off = detach_xdp(at.index, program.fd)
             else:
-                off = detach_tc(at.index, _DIRECTIONS[at.chain], program.fd, remove_qdisc=at.added_qdisc)
+                off = detach_tc(at.index, DIRECTIONS[at.chain], program.fd, remove_qdisc=at.added_qdisc)
     except RuntimeProblem as problem:
         if problem.name in ("device-carries-xdp", "device-carries-tc"):
             return "replaced"
@@ -166,12 +169,26 @@ def _detach(at: AttachedAt) -> AttachState:
 
 
 def attachment_states(state: State) -> tuple[Attachment, ...]:
-    """What the devices carry now."""
+    """What the devices carry now. `inspect_devices` tells more."""
     try:
         with entered(state.namespace) as found:
             return tuple(_report(at, state_here(at) if found or not at.program_id else "gone") for at in state.attachments)
     except OSError:
         return tuple(_report(at, "unknown") for at in state.attachments)
+
+
+def _detach_elsewhere(at: AttachedAt) -> AttachState:
+    """Takes our program off a device that is in another namespace by now."""
+    if not at.program_id:
+        return "saved"
+    found = find_moved(at)
+    if found is None:
+        return "gone"
+    namespace, index = found
+    with entered(namespace) as there:
+        if there and _detach(replace(at, index=index)) == "attached":
+            return "moved"
+    return "gone"
 
 
 def planned_moves(attachments: Sequence[AttachedAt], chains: Collection[str], entries: Sequence[EntryPlan]) -> Moves:
@@ -193,7 +210,7 @@ def state_here(at: AttachedAt) -> AttachState:
             found = xdp_attachment(at.index)
             carried = found.program_id if found else None
         else:
-            carried = tc_program_id(at.index, _DIRECTIONS[at.chain])
+            carried = tc_program_id(at.index, DIRECTIONS[at.chain])
     except RuntimeProblem as problem:
         if problem.name == "no-such-device":
             return "gone"
@@ -224,5 +241,5 @@ def _search(place: Place) -> Iterator[AttachedAt]:
                 found = xdp_attachment(index)
                 if found is not None and found.program_id == id:
                     yield AttachedAt(device, index, chain, "xdp", found.mode.value, id)
-                if tc_program_id(index, _DIRECTIONS[chain]) == id:
+                if tc_program_id(index, DIRECTIONS[chain]) == id:
                     yield AttachedAt(device, index, chain, "tc", "", id)

@@ -47,8 +47,9 @@ Recompile = Callable[[SourceRecord, Shape], BuiltVariant]
 # ---- reports
 
 
-AttachState = Literal["attached", "detached", "replaced", "gone", "unknown", "saved"]
-"""What a device says: it runs our program, none, or somebody else's; it is gone; or its namespace cannot be entered.
+AttachState = Literal["attached", "detached", "replaced", "gone", "moved", "unknown", "saved"]
+"""What a device says: it runs our program, none, or somebody else's; it is gone, or in another namespace; or its namespace cannot
+be entered.
 
 `saved`: nobody asked it, the machine was started anew since.
 """
@@ -64,6 +65,8 @@ class Attachment:
     hook: Hook
     mode: str
     state: AttachState = "attached"
+    remark: str = ""
+    """What others have done to it, where something is to be told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from pcnc.manifest import BlockPlan, ChainPlan, Manifest, TableEntry, Variant
 from pcnc.rule_values import format_rule
 from pcnc.show_value import show_value
 from pcnc_runtime.advance import no_such_table
-from pcnc_runtime.attachments import attachment_states
 from pcnc_runtime.bundle_store import StoredBundle, stored_source
 from pcnc_runtime.facts import (
     BlockFacts,
@@ -22,7 +21,8 @@ from pcnc_runtime.facts import (
     TableFacts,
     TableStatistics,
 )
-from pcnc_runtime.generation import entry_program
+from pcnc_runtime.generation import chains_of, entry_program, is_whole, runs_in
+from pcnc_runtime.inspect_devices import inspect_devices
 from pcnc_runtime.live import read_loaded
 from pcnc_runtime.live_rules import LiveRule
 from pcnc_runtime.pins import open_map
@@ -60,12 +60,24 @@ def describe_service(name: str) -> ServiceFacts:
         compiler=manifest.pcnc,
         toolchain=manifest.toolchain,
         toolchain_version=manifest.toolchain_version,
-        attachments=attachment_states(state),
+        attachments=inspect_devices(state),
         chains=tuple(_chain(place, live.number, chain) for chain in variant.chains),
         tables=tuple(_table(entry, live, variant, statistics) for entry in manifest.tables),
         settings=settings_of(manifest, live),
         statistics=statistics,
+        faults=tuple(_faults(place, live)),
     )
+
+
+def _faults(place: Place, live: Generation) -> Iterator[str]:
+    there = chains_of(place)
+    for chain in live.chains:
+        if chain not in there:
+            yield f"the pins of chain {chain} were removed"
+        elif not is_whole(place, live.number, (chain,)):
+            yield f"blocks of chain {chain} are gone; its packets are dropped"
+        elif not runs_in(place, chain, live.number):
+            yield f"the entry of chain {chain} was emptied or changed; packets that find it empty are dropped"
 
 
 def describe_saved(name: str) -> SavedFacts | None:
@@ -86,7 +98,7 @@ def describe_saved(name: str) -> SavedFacts | None:
         loaded=state.loaded,
         since=live.since,
         netns=state.netns,
-        attachments=attachment_states(state),
+        attachments=inspect_devices(state),
         rules=tuple((table, len(record.rules)) for table, record in live.tables.items()),
         settings=settings_of(manifest, live),
     )

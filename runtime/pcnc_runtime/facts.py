@@ -146,6 +146,8 @@ class ServiceFacts:
     tables: tuple[TableFacts, ...]
     settings: tuple[SettingFacts, ...]
     statistics: Statistics
+    faults: tuple[str, ...] = ()
+    """What is wrong in the kernel with what is pinned: then packets are dropped, and `restore` mends it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,6 +247,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_map__reuse_fd": (c_int, (c_void_p, c_int)),
     "bpf_map__initial_value": (c_void_p, (c_void_p, POINTER(c_size_t))),
     "bpf_map__set_initial_value": (c_int, (c_void_p, c_void_p, c_size_t)),
+    "bpf_prog_query": (c_int, (c_int, c_int, c_uint32, POINTER(c_uint32), POINTER(c_uint32), POINTER(c_uint32))),
     "bpf_xdp_query": (c_int, (c_int, c_int, POINTER(XdpQueryOptions))),
     "bpf_tc_query": (c_int, (POINTER(TcHook), POINTER(TcOptions))),
 }

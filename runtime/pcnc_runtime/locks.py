@@ -89,6 +89,7 @@ def _command_of(pid: int) -> str:
         if words and Path(words[0]).name.startswith("python"):
             words = words[2:] if words[1:2] == ["-m"] else words[1:]
         if words:
-            shown = " ".join(["pcnc" if words[0] == "pcnc.cli" else Path(words[0]).name, *words[1:]])
+            called = "pcnc" if words[0] == "pcnc.cli" else Path(words[0]).name
+            shown = " ".join(" ".join([called, *words[1:]]).split())
             return f", `{shown if len(shown) <= 60 else f'{shown[:59]}…'}`"
     return ""

@@ -68,6 +68,15 @@ def entered(inode: int) -> Iterator[bool]:
         os.close(before)
 
 
+def all_namespaces() -> tuple[int, ...]:
+    """The inodes of all network namespaces that can be found: those with a name, and those of processes."""
+    found: dict[int, None] = {}
+    for path in _candidates():
+        with suppress(OSError):
+            found[os.stat(path).st_ino] = None
+    return tuple(found)
+
+
 def _open(inode: int) -> int | None:
     for path in _candidates():
         with suppress(OSError):

@@ -49,7 +49,7 @@ def recover(place: Place) -> State | None:
     there = chains_of(place)
     if any(chain not in there for chain in state.summaries[state.kept[0]].chains):
         text = f"the pins of `{place.name}` were removed: its blocks are gone, and its devices drop every packet"
-        raise RuntimeProblem("pins-lost", text, f"pcnc unload {place.name}")
+        raise RuntimeProblem("pins-lost", text, f"pcnc restore {place.name}")
     if state.target:
         if any(runs_in(place, chain, state.target[0]) for chain in chains_of(place)):
             put_into_force(place, state.target[0])

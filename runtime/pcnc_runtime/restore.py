@@ -10,7 +10,7 @@ import errno
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from pcnc.program_words import ChainName
@@ -30,8 +30,8 @@ from pcnc_runtime.namespaces import entered, namespace_of_name
 from pcnc_runtime.pins import open_program, remove_tree
 from pcnc_runtime.programs import Program, program_id
 from pcnc_runtime.records import AttachedAt, Carried, Generation, State
-from pcnc_runtime.recovery import not_loaded, recover, sweep, undo_restore, write_history
-from pcnc_runtime.saved_counts import with_saved_counts
+from pcnc_runtime.recovery import is_in_order, not_loaded, recover, sweep, undo_restore, write_history
+from pcnc_runtime.saved_counts import save_counts, with_saved_counts
 from pcnc_runtime.state import Place, locked, names_with_records, place_of, told
 
 
@@ -57,6 +57,10 @@ def restore_service(name: str, *, mend: bool) -> Change | None:
             return _restore(place, state, began)
         if state is None:
             raise not_loaded(name)
+        if not is_in_order(place, state):
+            with suppress(RuntimeProblem, OSError):
+                save_counts(place, state)
+            return _restore(place, state, began)
         return _mend(place, state, began) if mend else None
 
 
