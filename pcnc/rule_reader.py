@@ -38,15 +38,15 @@ def read_rules(
 
     At most `MOST_PROBLEMS` are told and the rest counted. `check_rules` finds what is wrong among sound rules.
     """
-    reader = _Reader(source, schema)
+    reader = RuleReader(source, schema)
     rules: list[Rule] = []
     bad: list[Diagnostic] = []
     more = 0
     place: Span | None = None
-    for text, offset in _statements(source.text, start, len(source.text) if end is None else end):
+    for text, offset in statements(source.text, start, len(source.text) if end is None else end):
         try:
             rules.append(reader.rule(text, offset))
-        except _BadRule as problem:
+        except BadRule as problem:
             if len(bad) < MOST_PROBLEMS:
                 bad.append(problem.diagnostic)
             else:
@@ -64,12 +64,12 @@ def read_match(text: str, schema: TableSchema, *, path: str = "match") -> tuple[
     """
     source = Source(path, text)
     try:
-        return _Reader(source, schema).matches(text, 0), []
-    except _BadRule as problem:
+        return RuleReader(source, schema).matches(text, 0), []
+    except BadRule as problem:
         return None, [problem.diagnostic]
 
 
-def _statements(text: str, start: int, end: int) -> Iterator[tuple[str, int]]:
+def statements(text: str, start: int, end: int) -> Iterator[tuple[str, int]]:
     """The statements in a stretch of text and where they begin. Comments inside one are blanked, so places stay right."""
     opened = -1
     for piece in _PIECE.finditer(text, start, end):
@@ -94,13 +94,15 @@ def _goes_on(text: str) -> bool:
     return text.rstrip().endswith(_CONTINUES) or text.count("(") > text.count(")")
 
 
-class _BadRule(Exception):
+class BadRule(Exception):
+    """A text that is no rule, and what is to be said of it."""
+
     def __init__(self, diagnostic: Diagnostic) -> None:
         super().__init__(diagnostic.message)
         self.diagnostic = diagnostic
 
 
-class _Reader:
+class RuleReader:
     """Reads the rules of one table; remembers every value and action that it has read."""
 
     def __init__(self, source: Source, schema: TableSchema) -> None:
@@ -114,7 +116,7 @@ class _Reader:
         self.exact = () if schema.ordered else tuple(i for i, column in enumerate(schema.columns) if column.kind == "exact")
 
     def rule(self, text: str, offset: int) -> Rule:
-        """A statement as a rule; raises _BadRule."""
+        """A statement as a rule; raises BadRule."""
         left, arrow, right = text.partition("->")
         if not arrow:
             raise self._bad(lambda span: problems.malformed_rule("there is no `->` in this rule", span), text, offset)
@@ -128,7 +130,7 @@ class _Reader:
     # ---- the left side
 
     def matches(self, text: str, offset: int) -> Matches:
-        """One pattern a column; raises _BadRule."""
+        """One pattern a column; raises BadRule."""
         patterns = self.nothing.copy()
         left = text.strip()
         if left != "*":
@@ -208,7 +210,7 @@ class _Reader:
                 raise self._bad(bad.tell, argument, place) from None
         return name, tuple(values)
 
-    def _bad(self, tell: Callable[[Span], Diagnostic], text: str, offset: int) -> _BadRule:
+    def _bad(self, tell: Callable[[Span], Diagnostic], text: str, offset: int) -> BadRule:
         """A problem with a piece of text that begins at `offset`, told of the piece without the blanks around it."""
         begins = offset + len(text) - len(text.lstrip()) if text.strip() else offset
-        return _BadRule(tell(Span(self.source, begins, max(begins, offset + len(text.rstrip())))))
+        return BadRule(tell(Span(self.source, begins, max(begins, offset + len(text.rstrip())))))

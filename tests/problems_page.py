@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from pcnc import parse_problems
+from pcnc import change_problems, parse_problems
 from pcnc.diagnostics import Diagnostic
 from pcnc.problems import flow, headers, names, rules, tables, tests, values
 
@@ -21,6 +21,7 @@ PARTS = (
     ("Statements and chains", flow),
     ("Tables", tables),
     ("Rules", rules),
+    ("Files of changes", change_problems),
     ("Tests", tests),
 )
 HEAD = """# Problems
@@ -113,8 +114,9 @@ def _meaning(function: Callable[..., Diagnostic]) -> str:
 
 def _example(name: str) -> Iterator[str]:
     """The first diagnostic of that name in the text of its program; nothing where no program can be shown."""
-    path = UI / f"{name}.stderr"
-    if path.exists():
+    for path in (UI / f"{name}.stderr", UI / "changes" / f"{name}.stderr"):
+        if not path.exists():
+            continue
         told = path.read_text(encoding="utf-8").strip("\n").split("\n\n")
         found = next(text for text in told if re.match(rf"(error|warning)\[{name}\]", text))
         yield f"```text\n{found}\n```\n"

@@ -29,6 +29,7 @@ COMMANDS = {
     "rollback": "swap",
     "set": "swap",
     "rules": "rules",
+    "apply": "apply",
     "history": "history",
     "show": "show",
     "restore": "restore",
