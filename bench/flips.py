@@ -17,7 +17,7 @@ from bench.lab import Lab, Namespace
 from bench.observer import Marked, Observer, flows
 from bench.replace_link import LinkedProgram
 from bench.swaps import keep_to, percentile
-from bench.timed_build import timed_build
+from bench.timed_build import empty_cache, timed_build
 from bench.traffic import Generator
 from pcnc.rule_edits import AddRule, DeleteRule
 from pcnc.rule_reader import read_rules
@@ -100,7 +100,7 @@ def measure_flips(
     found: list[Flipped] = []
     for count in rules:
         progress(f"{count:,} rules")
-        with _traffic() as (namespace, observer):
+        with empty_cache(), _traffic() as (namespace, observer):
             found += _measure_service(namespace, observer, count, changes, versions)
     progress("links")
     found.append(_measure_links(link_updates))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pcnc.cli.compile_service import AS_WRITTEN, GENERAL, choose_service
 from pcnc.compile import check, shape_of_file
 from pcnc.lower import lower
@@ -34,3 +39,18 @@ def timed_build(text: str, path: str = "service.pcn") -> Bundle:
         manifest, code = plan_manifest(program, service, "xdp", variants)
     with phase("compile"):
         return build_bundle(manifest, code)
+
+
+@contextmanager
+def empty_cache() -> Iterator[None]:
+    """What was compiled before is not known while the block runs, and what is compiled in it is forgotten behind it."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    with tempfile.TemporaryDirectory(prefix="pcnc-bench-") as folder:
+        os.environ["XDG_CACHE_HOME"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["XDG_CACHE_HOME"]
+            else:
+                os.environ["XDG_CACHE_HOME"] = before

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from bench.flips import PHASES, measure_flips, source
 from bench.lab import Lab
 from bench.observer import Observer, flows
 from bench.replace_link import LinkedProgram
-from bench.timed_build import timed_build
+from bench.timed_build import empty_cache, timed_build
 from bench.traffic import Generator
 from pcnc.cli.compile_service import build_service
 from pcnc_runtime.phases import listening, phase
@@ -41,6 +43,19 @@ def test_a_timed_build_is_the_build_of_the_command() -> None:
     assert made.files == expected.files
     assert made.manifest.variants == expected.manifest.variants
     assert {each.name for each in heard} == {"parse", "optimise", "emit", "compile"}
+
+
+def test_what_was_compiled_before_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for before in ("/somewhere", None):
+        if before is None:
+            monkeypatch.delenv("XDG_CACHE_HOME")
+        else:
+            monkeypatch.setenv("XDG_CACHE_HOME", before)
+        with empty_cache():
+            folder = Path(os.environ["XDG_CACHE_HOME"])
+            assert list(folder.iterdir()) == []
+        assert not folder.exists()
+        assert os.environ.get("XDG_CACHE_HOME") == before
 
 
 def test_the_service_that_is_changed_holds_so_many_different_rules() -> None:
