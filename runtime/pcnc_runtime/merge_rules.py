@@ -81,7 +81,10 @@ class _Merging:
             except Unfit as unfit:
                 self._refuse(rule, str(unfit))
                 continue
-            if reason := why_not(translated, self._new):
+            # Most swaps change nothing about most rules, and the very same objects are soon compared.
+            if translated is rule.rule and rule.origin == "operator" and self._translation.same:
+                self.mine[rule.id] = rule
+            elif reason := why_not(translated, self._new):
                 self._refuse(rule, reason)
             else:
                 self.mine[rule.id] = LiveRule(rule.id, "operator", translated, rule.slot)
@@ -164,12 +167,15 @@ class _Translation:
     def __init__(self, old: TableSchema, new: TableSchema) -> None:
         self._old, self._new = old, new
         self._same_columns = old.columns == new.columns and old.ordered == new.ordered
+        self.same = self._same_columns and old.actions == new.actions
         self._columns = {column.name: (index, column) for index, column in enumerate(new.columns)}
         actions = {action.name: action for action in new.actions}
         self._arguments = {action.name: _arguments(action, actions.get(action.name)) for action in old.actions}
 
     def rule(self, rule: Rule) -> Rule:
         """The rule; the very same one where it says the same. Raises Unfit."""
+        if self.same:
+            return rule
         translated = Rule(self.matches(rule), rule.action, self._arguments[rule.action](rule.arguments))
         return rule if translated == rule else translated
 
