@@ -38,7 +38,8 @@ def test_what_came_into_force_is_listed(service: Service, tmp_path: Path) -> Non
         "generation 3  …  settings",
         "generation 2  …  rollback",
     ]
-    assert "    sources: 2 added (10.0.0.0/8 -> drop, 11.0.0.0/8 -> next)" in lines
+    at = lines.index("    sources: 2 added")
+    assert lines[at + 1 : at + 3] == ["      + 10.0.0.0/8 -> drop", "      + 11.0.0.0/8 -> next"]
     assert "    setting limit: 10 → 20" in lines
     assert [line.rpartition("← ")[2] for line in lines if "←" in line] == ["previous", "live"]
     short = service.run("history", "--limit", "1").check().output.splitlines()

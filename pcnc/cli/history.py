@@ -64,18 +64,18 @@ def history_lines(entries: Sequence[HistoryEntry]) -> Iterable[str]:
 
 def _changes(entry: HistoryEntry) -> Iterable[str]:
     for table in entry.tables:
-        kinds = ((table.added, "added"), (table.removed, "removed"), (table.changed, "changed"))
-        yield f"{table.table}: {'; '.join(f'{some.count:,} {word}{_first(some)}' for some, word in kinds if some.count)}"
+        kinds = (("added", "+", table.added), ("removed", "-", table.removed), ("changed", "~", table.changed))
+        yield f"{table.table}: {', '.join(f'{some.count:,} {word}' for word, _, some in kinds if some.count)}"
+        for _, sign, some in kinds:
+            for rule in some.first:
+                yield f"  {sign} {rule}"
+            if some.count > len(some.first):
+                yield f"  {sign} … {some.count - len(some.first):,} more"
     for setting in entry.settings:
         yield f"setting {setting.name}: {setting.before or '(none)'} → {setting.after or '(none)'}"
     came_and_went = [f"+{block}" for block in entry.blocks_added] + [f"-{block}" for block in entry.blocks_removed]
     blocks = f"{entry.blocks} block{'' if entry.blocks == 1 else 's'}{f' ({chr(32).join(came_and_went)})' if came_and_went else ''}"
     yield f"{blocks}, variant {entry.variant}{', compiled for it' if entry.compiled else ''}"
-
-
-def _first(some: SomeRules) -> str:
-    more = [f"and {some.count - len(some.first):,} more"] if some.count > len(some.first) else []
-    return f" ({', '.join([*some.first, *more])})"
 
 
 def entry_to_json(entry: HistoryEntry) -> dict[str, Any]:
