@@ -10,9 +10,10 @@ from rich.console import Group
 from bench.classify import classify
 from bench.commands import time_commands
 from bench.flips import FLIP_BOUND, measure_flips
-from bench.report import classify_table, commands_table, effects_table, flips_table, swaps_table
+from bench.report import classify_table, commands_table, effects_table, flips_table, swaps_table, toolchains_table
 from bench.run_measurements import Measured, Show, run_measurements
 from bench.swaps import measure_swaps
+from bench.toolchains import measure_toolchains
 
 
 def _classify(show: Show) -> Measured:
@@ -39,7 +40,12 @@ def _flips(show: Show) -> Measured:
     return rows, Group(effects_table(rows), "", flips_table(rows)), quick
 
 
-MEASUREMENTS = {"classify": _classify, "commands": _commands, "flips": _flips, "swaps": _swaps}
+def _toolchains(show: Show) -> Measured:
+    rows = measure_toolchains(progress=show)
+    return rows, toolchains_table(rows), True
+
+
+MEASUREMENTS = {"classify": _classify, "commands": _commands, "toolchains": _toolchains, "flips": _flips, "swaps": _swaps}
 """By name, what measures: its results, a table of them, and whether what must hold did hold."""
 
 

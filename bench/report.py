@@ -15,6 +15,7 @@ from bench.classify import Classified
 from bench.commands import Timed
 from bench.flips import PHASES, Flipped
 from bench.swaps import Swapped
+from bench.toolchains import Compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,25 @@ def commands_table(rows: Sequence[Timed]) -> Table:
         share = f"{row.wall / row.bound:.0%}" if row.bound else ""
         times = (f"{seconds * 1e3:.0f}" if seconds else "" for seconds in (row.wall, row.bound, row.least, row.cpu))
         table.add_row(row.what, share, *times)
+    return table
+
+
+def toolchains_table(rows: Sequence[Compiled]) -> Table:
+    """What compiling takes by each toolchain, one beside the other."""
+    versions = dict.fromkeys(f"{row.toolchain}: {row.version}" for row in rows)
+    caption = f"{'; '.join(versions)}; medians of {rows[0].runs} runs in turn, nothing cached"
+    table = Table(title="What compiling takes", title_justify="left", caption=caption, caption_justify="left")
+    table.add_column("compiled\nat once", no_wrap=True)
+    table.add_column("objects", justify="right")
+    names = list(dict.fromkeys(row.toolchain for row in rows))
+    for what in ("time,\nms", "CPU time,\nms", "largest\nprocess,\nMiB", "instruc-\ntions"):
+        for name in names:
+            table.add_column(f"{name}:\n{what}", justify="right")
+    for compiled in dict.fromkeys(row.what for row in rows):
+        each = [next(row for row in rows if (row.what, row.toolchain) == (compiled, name)) for name in names]
+        times = [f"{row.seconds * 1e3:,.0f}" for row in each] + [f"{row.cpu * 1e3:,.0f}" for row in each]
+        sizes = [f"{row.memory / 1024:.0f}" for row in each] + [f"{row.instructions:,}" for row in each]
+        table.add_row(compiled, str(each[0].objects), *times, *sizes)
     return table
 
 

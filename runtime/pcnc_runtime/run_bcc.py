@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_size_t, c_uint, c_void_p
+from ctypes import POINTER, byref, c_bool, c_char_p, c_int, c_size_t, c_uint, c_ulong, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ _LICENSE_OF_BCC = b"_license"  # what BCC writes behind every text
 # What BCC puts before every text is for those who trace; these names, which it defines itself, leave it out.
 _LEFT_OUT = ("__BPF_HELPERS_H", "_UAPI__LINUX_BPF_H__", "__BCC_PROTO_H")
 _OBJECT_FILE, _OPTIMISED, _RELOCATABLE, _ANY_CODE = 1, 2, 2, 0  # llvm-c/TargetMachine.h
+_CLONE_NEWNS, _CLONE_NEWUSER, _MS_BIND = 0x20000, 0x10000000, 0x1000
 
 _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_module_create_c_from_string": (c_void_p, (c_char_p, c_uint, POINTER(c_char_p), c_int, c_bool, c_char_p)),
@@ -58,6 +59,7 @@ def main() -> int:
     except (OSError, AttributeError) as error:
         return _answer({"cannot": str(error)})
     _answer({"cannot": ""})
+    _hide_kernel_symbols()
     for line in sys.stdin:
         each = json.loads(line)
         with tempfile.TemporaryDirectory(prefix="pcnc-bcc-") as folder:
@@ -78,6 +80,17 @@ def _library(path: str) -> ctypes.CDLL:
         function = getattr(found, name)
         function.restype, function.argtypes = result, arguments
     return found
+
+
+def _hide_kernel_symbols() -> None:
+    """Lets BCC find no symbols of the running kernel, where that is allowed.
+
+    It reads them all for each text, to know which helpers a tracer may call, and that takes longer than all the rest.
+    """
+    libc = ctypes.CDLL(None)
+    # Mounts of a namespace that another user owns, as this one counts, never get out of it.
+    if libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS) == 0:
+        libc.mount(b"/dev/null", b"/proc/kallsyms", None, c_ulong(_MS_BIND), None)
 
 
 def _compile(
