@@ -103,7 +103,7 @@ def test_a_command_that_fails_is_not_timed(tmp_path: Path) -> None:
 def test_a_measurement_that_does_not_exist_is_named() -> None:
     done = bench("nonsense")
     assert done.returncode == 2
-    assert "there is no measurement 'nonsense'; there are classify, commands, flips, swaps" in done.stderr
+    assert "there is no measurement 'nonsense'; there are classify, commands, toolchains, flips, swaps" in done.stderr
 
 
 # ---- kernel

@@ -14,8 +14,12 @@ from pcnc.compile import check
 from pcnc.manifest import Toolchain
 from pcnc.rule_edits import AddRule
 from pcnc.source import Source
+from pcnc_runtime.bcc import find_bcc
+from pcnc_runtime.build import compile_sources
 from pcnc_runtime.bundle import Bundle
 from pcnc_runtime.changes import SourceRecord
+from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.objects import load_program
 from pcnc_runtime.operations import change_rules, describe, load, rollback, statistics, swap, unload
 from pcnc_runtime.toolchains import choose_compiler
 from tests.command_line import EXAMPLES, no_compiler, pcnc
@@ -85,6 +89,23 @@ def test_a_loaded_service_remembers_what_compiles_it(wire: Wire, tmp_path: Path)
         service.run("swap", path, "--toolchain", "clang").check()
         assert service.show()["toolchain"] == "clang"
         assert not wire.passes(udp("10.0.0.1"))
+
+
+def test_the_verifier_speaks_of_the_line() -> None:
+    line = '#line 30 "some.pcn" /* ipv4.ttl -= 1 */'
+    text = f"""{line}
+__attribute__((section("xdp"), used)) int f(unsigned *ctx) {{
+{line}
+	return ctx[1000];
+}}
+char pcnc_license[] __attribute__((section("license"), used)) = "Dual BSD/GPL";
+"""
+    with pytest.raises(RuntimeProblem) as caught:
+        load_program(compile_sources({"a": text}, compiler=find_bcc())["a"])
+    assert caught.value.name == "verifier-refused"
+    found = caught.value.refusal
+    assert found is not None
+    assert (found.file, found.line, found.text) == ("some.pcn", 30, "ipv4.ttl -= 1")
 
 
 def version(*rules: str) -> Chosen:
