@@ -307,6 +307,20 @@ def test_the_qdisc_of_somebody_else_stays(wire: Wire) -> None:
     assert on_device(wire) == {"clsact"}
 
 
+@pytest.mark.parametrize("first", ["ingress", "egress"])
+def test_the_qdisc_goes_with_the_last_service_that_needs_it(wire: Wire, first: str) -> None:
+    """Whichever of two services brought it, and whichever goes first."""
+    names = new_name(), new_name()
+    with wire.right.entered():
+        for name, version in zip(names, (IN, OUT), strict=True):
+            load(compiled(version, "tc").bundle, name, ["eth0"])
+        assert filters(wire) == (True, True)
+        for name in names if first == "ingress" else reversed(names):
+            assert "clsact" in on_device(wire)
+            unload(name)
+    assert on_device(wire) == set()
+
+
 def test_our_qdisc_goes_even_where_somebody_removed_our_filters(wire: Wire) -> None:
     with loaded(wire, BOTH, "tc"):
         for direction in ("ingress", "egress"):

@@ -28,12 +28,12 @@ from pcnc_runtime.changes import Attachment, AttachState, Moves
 from pcnc_runtime.devices import DeviceFacts, device_facts
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.moved_devices import find_moved
-from pcnc_runtime.namespaces import entered
+from pcnc_runtime.namespaces import current_namespace, entered
 from pcnc_runtime.pins import list_pins, open_program
 from pcnc_runtime.programs import Program, open_program_by_id, program_id
 from pcnc_runtime.records import AttachedAt, State
 from pcnc_runtime.signals import without_signals
-from pcnc_runtime.state import Place
+from pcnc_runtime.state import Place, names_with_records, place_of
 
 DIRECTIONS: Mapping[ChainName, Direction] = {"ingress": Direction.INGRESS, "egress": Direction.EGRESS}
 
@@ -104,9 +104,19 @@ def with_qdisc(planned: AttachedAt, beside: Sequence[AttachedAt]) -> AttachedAt:
         return replace(planned, added_qdisc=_brought_clsact(planned.index, beside) or not has_clsact(planned.index))
 
 
-def _brought_clsact(index: int, done: Sequence[AttachedAt]) -> bool:
-    """Whether an attachment of ours brought the clsact qdisc of a device: whichever is the last to go removes it."""
-    return any(at.added_qdisc for at in done if at.index == index)
+def _brought_clsact(index: int, beside: Sequence[AttachedAt]) -> bool:
+    """Whether a service of ours brought the clsact qdisc of a device: whichever attachment is the last to go removes it."""
+    return any(at.added_qdisc for at in beside if at.index == index) or _brought_by_another(index)
+
+
+def _brought_by_another(index: int) -> bool:
+    found: list[AttachedAt] = []
+    for name in names_with_records():
+        with suppress(RuntimeProblem):
+            state = place_of(name).read()
+            if state is not None and state.namespace == current_namespace():
+                found += state.attachments
+    return any(at.index == index and at.added_qdisc and at.program_id for at in found)
 
 
 def _attach(planned: AttachedAt, program: Program, mode: XdpMode | None, name: str, done: Sequence[AttachedAt]) -> AttachedAt:
