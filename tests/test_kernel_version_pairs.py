@@ -11,6 +11,8 @@ from random import Random
 import pytest
 
 from bench.lab import Lab, Namespace
+from pcnc.diagnostics import CompileError
+from pcnc.lower import lower
 from pcnc.manifest import Hook
 from pcnc_runtime.changes import Change
 from pcnc_runtime.operations import rollback
@@ -18,7 +20,8 @@ from pcnc_runtime.pins import open_map
 from pcnc_runtime.programs import open_program_by_id
 from pcnc_runtime.state import place_of
 from tests.live_service import traces
-from tests.version_pairs import NINE, OTHER_NINE, PAIRS, frames_for, random_version
+from tests.pcn_text import program_of
+from tests.version_pairs import LONGEST, NINE, OTHER_NINE, PAIRS, frames_for, random_version, stages
 from tests.version_walk import Version, Walk
 
 pytestmark = pytest.mark.kernel
@@ -59,6 +62,13 @@ def test_pairs_by_hand(namespace: Namespace, hook: Hook) -> None:
         assert walk.told_apart > 100
         found = traces(walk.name)
     assert found.remaining() == []
+
+
+def test_there_may_not_be_one_block_more() -> None:
+    """The longest way of the pairs is what the compiler takes, and the kernel runs."""
+    with pytest.raises(CompileError) as caught:
+        lower(*program_of(stages(LONGEST + 1, 3)))
+    assert [each.name for each in caught.value.diagnostics] == ["pipeline-too-long"]
 
 
 @pytest.mark.parametrize("hook", ["xdp", "tc"])

@@ -19,7 +19,7 @@ def _service(*members: str) -> str:
     return "service pair {\n" + "\n".join(members) + "\n}\n"
 
 
-def _stages(count: int, mark: int) -> str:
+def stages(count: int, mark: int) -> str:
     """A chain of stages that hand a number on: whoever misses one, or meets one of another version, leaves with another number."""
     steps = [f"stage s{i} {{ if ipv4 {{ m = m * {mark} + {i} }}; if ipv6 {{ m += {i} }} }}" for i in range(count)]
     last = "stage last { if ipv4 { ipv4.id = m } else { if ipv6 { ipv6.flow_label = u20(m) } } }"
@@ -89,10 +89,13 @@ def _with_tables(*chains: str, rules: Sequence[str] = (_A, _B)) -> str:
     return _service("meta m: u16", _TABLES, *(f"chain {chain} }}" for chain in chains), *rules)
 
 
-NINE, OTHER_NINE = _stages(8, 3), _stages(8, 5)
+NINE, OTHER_NINE = stages(8, 3), stages(8, 5)
+LONGEST = 28
+"""Stages beside the last one, behind the parser: 30 steps, as many as the compiler takes."""
 PAIRS: dict[str, tuple[str, str]] = {
-    "1 block, 9 blocks": (_stages(1, 2), NINE),
+    "1 block, 9 blocks": (stages(1, 2), NINE),
     "9 blocks, 9 others": (NINE, OTHER_NINE),
+    "as many blocks as there may be": (stages(1, 2), stages(LONGEST, 3)),
     "the parser gone": (NINE, _service("chain ingress { stage s { drop } }")),
     "nothing at all": (NINE, _service("chain ingress { }")),
     "tables in another order": (_with_tables("ingress { a; b; " + _ANY), _with_tables("ingress { b; a; " + _ANY)),
@@ -103,7 +106,7 @@ PAIRS: dict[str, tuple[str, str]] = {
     "a chain more": (_with_tables("ingress { a; b"), _with_tables("ingress { a", "egress { b")),
     "the chain at the other hook": (_with_tables("ingress { a; b"), _with_tables("egress { a; b")),
     "a frame of another layout": (NARROW, WIDE),
-    "VLAN tags rewritten": (TAGGED, _stages(1, 2)),
+    "VLAN tags rewritten": (TAGGED, stages(1, 2)),
     "inner tags": (TAGGED, INNER),
     "other parameters": (
         _parameters("ttl: u8", "ipv4.ttl = ttl", "10.0.0.0/8 -> set(7)", "192.0.2.0/24 -> drop"),
