@@ -261,7 +261,7 @@ def traces(name: str) -> Traces:
             continue
         with open_map(path) as made:
             maps.add(made.facts.id)
-            if path.name.startswith(("blocks_", "entry_")):
+            if path.name.startswith(("blocks_", "bypass_", "entry_")):
                 programs.update(id for id in made.slots() if id is not None)
     for id in programs:
         with open_program_by_id(id) as program:

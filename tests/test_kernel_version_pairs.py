@@ -71,6 +71,7 @@ def test_there_may_not_be_one_block_more() -> None:
     assert [each.name for each in caught.value.diagnostics] == ["pipeline-too-long"]
 
 
+@pytest.mark.timeout(120 + 60 * RANDOM_PAIRS)
 @pytest.mark.parametrize("hook", ["xdp", "tc"])
 def test_random_pairs(namespace: Namespace, hook: Hook) -> None:
     random = Random(f"pairs {hook}")

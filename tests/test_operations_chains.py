@@ -260,14 +260,16 @@ def test_killed_anywhere_on_the_way_it_is_the_old_or_the_new_one(wire: Wire, hoo
             bundle = compiled(version, hook).bundle
             killed += killed_at(point, lambda bundle=bundle: swap(name, bundle))  # type: ignore[misc]
             found = filters(wire)
-            assert found in (old, new), f"killed at {point}"
+            # Between the two writes of a version with the other chain alone both are filtered, never none.
+            assert found in (old, new, (True, True)), f"killed at {point}"
             if dice.random() < 0.5:
                 swap(name, bundle)
-                assert filters(wire) == new
+                found = new
             else:
                 set_configs(name, {"limit": dice.randrange(200)})
-                assert filters(wire) == found
-            wanted = {"ingress": found[0], "egress": found[1]} if filters(wire) == found else {"ingress": new[0], "egress": new[1]}
+                found = found if found in (old, new) else new
+            assert filters(wire) == found, f"killed at {point}"
+            wanted = {"ingress": found[0], "egress": found[1]}
             assert set(chains(name)) == {each for each, there in wanted.items() if there}, f"killed at {point}"
             carried = {each.split()[-1] for each in on_device(wire) - {"clsact"}}
             assert carried == {"ingress" if each == "ingress" and hook == "tc" else {"ingress": "xdp"}.get(each, each)

@@ -18,7 +18,7 @@ from pcnc_runtime.bundle_store import StoredBundle
 from pcnc_runtime.counts import NO_GENERATION
 from pcnc_runtime.devices import DeviceFacts, device_facts
 from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
-from pcnc_runtime.generation import CHAIN_PINS, is_whole
+from pcnc_runtime.generation import BYPASS, CHAIN_PINS, is_whole
 from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.kernel_maps import MapType, create_map
 from pcnc_runtime.namespaces import entered
@@ -72,7 +72,7 @@ def make_bypass(place: Place, number: int, chain: str, hook: Hook) -> Program:
             program = load_instructions(kind, code, "bypass")
             try:
                 blocks.set_slot(0, program.fd)
-                path = place.generation(number) / f"blocks_{chain}"
+                path = place.generation(number) / f"{BYPASS}_{chain}"
                 unlink(path)
                 pin(blocks.fd, path)
             except BaseException:
@@ -143,8 +143,7 @@ def drop_chains(place: Place, state: State, chains: Collection[str]) -> State:
         for each in CHAIN_PINS:
             unlink(place.pins / f"{each}_{chain}")
         for number in place.pinned_generations():
-            if number not in state.summaries or chain not in state.summaries[number].chains:
-                unlink(place.generation(number) / f"blocks_{chain}")
+            unlink(place.generation(number) / f"{BYPASS}_{chain}")
     return state
 
 

@@ -29,6 +29,9 @@ COUNTER_SIZE = 16
 CHAIN_PINS = ("entry", "fallen", "program")
 """Pins of a chain beside the generations: the array with the entry, the count of packets finding it empty, the program."""
 
+BYPASS = "bypass"
+"""What a generation that lacks a chain has pinned for it."""
+
 SETTINGS = ".rodata.config"
 """The section of an object that holds the settings."""
 
@@ -221,11 +224,19 @@ def chains_of(place: Place) -> tuple[str, ...]:
     return tuple(name.removeprefix("entry_") for name in list_pins(place.pins) if name.startswith("entry_"))
 
 
+def _open_blocks(place: Place, number: int, chain: str) -> KernelMap:
+    """The blocks of a generation's chain, or the bypass that it has in their place."""
+    try:
+        return open_map(place.generation(number) / f"blocks_{chain}")
+    except FileNotFoundError:
+        return open_map(place.generation(number) / f"{BYPASS}_{chain}")
+
+
 def is_whole(place: Place, number: int, chains: Iterable[str]) -> bool:
     """Whether a generation can take packets: every slot of these chains is filled. An array that was unpinned is not."""
     try:
         for chain in chains:
-            with open_map(place.generation(number) / f"blocks_{chain}") as blocks:
+            with _open_blocks(place, number, chain) as blocks:
                 if None in blocks.slots():
                     return False
     except FileNotFoundError:
@@ -236,7 +247,7 @@ def is_whole(place: Place, number: int, chains: Iterable[str]) -> bool:
 def runs_in(place: Place, chain: str, number: int) -> bool:
     """Whether packets of a chain go to this generation."""
     try:
-        with open_map(place.generation(number) / f"blocks_{chain}") as blocks:
+        with _open_blocks(place, number, chain) as blocks:
             first = blocks.slot(0)
         return first is not None and first == entry_program(place, chain)
     except FileNotFoundError:
@@ -246,13 +257,16 @@ def runs_in(place: Place, chain: str, number: int) -> bool:
 def put_into_force(place: Place, number: int) -> float:
     """Writes the entry of every chain that does not hold this generation yet; returns the seconds that took (0: nothing to do).
 
+    A chain that ends is written last: between one write and the other, and who is killed there makes that long, each chain that
+    either version has is filtered by one of them, where the other order would leave a moment without any.
     RuntimeProblem `pins-lost` where a pin is gone. Signals wait until all are written.
     """
     with ExitStack() as stack, _kernel_says(f"put generation {number} of `{place.name}` into force"):
         writes = []
-        for chain in chains_of(place):
+        bypassed = {name.removeprefix(f"{BYPASS}_") for name in list_pins(place.generation(number)) if name.startswith(BYPASS)}
+        for chain in sorted(chains_of(place), key=bypassed.__contains__):
             entry = stack.enter_context(open_map(place.pins / f"entry_{chain}"))
-            blocks = stack.enter_context(open_map(place.generation(number) / f"blocks_{chain}"))
+            blocks = stack.enter_context(_open_blocks(place, number, chain))
             first = blocks.slot(0)
             if first is None:
                 raise RuntimeProblem("pins-lost", f"generation {number} of `{place.name}` has lost its blocks")
