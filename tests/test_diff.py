@@ -98,6 +98,7 @@ def test_a_terminal_gets_colours(files: tuple[Path, Path]) -> None:
 def test_what_cannot_be_compared(files: tuple[Path, Path], tmp_path: Path) -> None:
     old, _ = files
     pcnc("diff", old, tmp_path / "none.pcn").refused("no-such-file")
+    assert "neither loaded nor a file" in pcnc("diff", "no-such-name", old).refused("no-such-file")
     pcnc("diff", old, tmp_path).refused("not-a-bundle")
     (tmp_path / "bad.pcn").write_text("service s { chain ingress { nowhere } }")
     assert pcnc("diff", old, tmp_path / "bad.pcn").status == 1

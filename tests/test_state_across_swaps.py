@@ -12,7 +12,7 @@ from bench.lab import Lab
 from bench.traffic import Generator
 from pcnc.cli.compile_service import recompile
 from pcnc.rules import Interval, MaskedValue, Rule
-from pcnc_runtime.compare_versions import Comparison
+from pcnc_runtime.compare_versions import Comparison, compare_versions
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.operations import (
     AddRule,
@@ -20,12 +20,14 @@ from pcnc_runtime.operations import (
     preview_swap,
     read_settings,
     read_table,
+    read_version,
     rollback,
     set_configs,
     statistics,
     swap,
 )
 from pcnc_runtime.pins import list_pins, open_map
+from pcnc_runtime.read_versions import version_of_bundle
 from pcnc_runtime.state import place_of
 from tests.live_service import Wire, chain, compiled, loaded, open_files, prefix, reason, udp
 
@@ -122,10 +124,13 @@ def test_what_stays_the_same_is_the_same_map(wire: Wire) -> None:
     with loaded(wire, version()) as name:
         change_rules(name, [AddRule("t", prefix("10.0.0.0/8"))])
         wire.send(udp("10.0.0.1"), 3)
-        # Another default value of a setting, other lines, other code: none of this is state.
+        # Other lines, another setting, another stage with another way to end: tables do not mind.
         assert swap_to(name, version(lines_before=5)) == kept
         wire.send(udp("10.0.0.1"), 4)
-        assert swap_to(name, version(beside="config least: u8 = 3", stage="stage low { if ipv4 { if ipv4.ttl < least { next } } }"))
+        low = "stage low { if ipv4 { if ipv4.ttl < least { pass } } }"
+        assert swap_to(name, version(beside="config least: u8 = 3", stage=low)) == {**kept, "ends ingress": "migrated"}
+        ended = chain(name).packets
+        assert ended >= 7
         assert packets(name, 2) == [7]
         rollback(name)
         wire.send(udp("10.0.0.1"), 2)
@@ -375,6 +380,21 @@ def test_a_preview_changes_nothing(wire: Wire) -> None:
         assert [misfit.name for misfit in refused.refused] == ["t"]
         assert fates(refused)["rules t"] == "lost"
         assert everything() == before
+
+
+def test_what_is_loaded_is_compared_by_its_instructions(wire: Wire) -> None:
+    text = version(beside="config least: u8 = 3", stage="stage low { if ipv4 { if ipv4.ttl < least { pass } } }")
+    with loaded(wire, text) as name:
+        change_rules(name, [AddRule("t", prefix("10.0.0.0/8"))])
+        running = read_version(name)
+        moved = compiled("# other lines, same code\n" + text)
+        for other in (moved, compiled(text.replace("ipv4.ttl <", "ipv4.ttl <="))):
+            built = version_of_bundle("new", other.bundle)
+            (chain,) = compare_versions(running, built).chains
+            rebuilt = [block.name for block in chain.blocks if block.change != "kept"]
+            assert rebuilt == ([] if other is moved else ["low"])
+            (chain,) = compare_versions(built, running).chains
+            assert [block.name for block in chain.blocks if block.change == "rebuilt"] == rebuilt
 
 
 def test_a_narrower_mask_is_still_the_same_rule(wire: Wire) -> None:

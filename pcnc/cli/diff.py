@@ -11,6 +11,7 @@ import typer
 from pcnc.cli.options import AsJson, ServiceOption
 from pcnc.cli.progress import working
 from pcnc.cli.report import guarded, print_json
+from pcnc_runtime.errors import RuntimeProblem
 
 if TYPE_CHECKING:
     from pcnc.manifest import Hook, Toolchain
@@ -77,7 +78,6 @@ def _open(name: str, service: str | None) -> Version:
 
         return operations.read_version(name)
     from pcnc_runtime.bundle import read_bundle
-    from pcnc_runtime.errors import RuntimeProblem
     from pcnc_runtime.read_versions import version_of_bundle
 
     bundle = read_bundle(Path(name))
@@ -93,6 +93,9 @@ def _open_source(name: str, service: str | None, running: str, hook: Hook, toolc
     from pcnc_ebpf.plan import compile_variant, plan_manifest
     from pcnc_runtime.read_versions import coded, version_as_built
 
+    if name != "-" and "/" not in name and not os.path.exists(name):
+        help = "`pcnc show` lists what is loaded, to those who may see it"
+        raise RuntimeProblem("no-such-file", f"`{name}` is neither loaded nor a file", help)
     chosen = read_service(name, service, otherwise=running)
     manifest, _ = plan_manifest(chosen.program, chosen.service, hook, [])
 

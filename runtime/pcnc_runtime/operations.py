@@ -133,7 +133,7 @@ def preview_swap(
     recompile: Recompile | None = None,
     discard: Collection[str] = (),
 ) -> Comparison:
-    """What `swap` would do, everything checked but whether the kernel takes the programs; nothing is changed.
+    """What `swap` would do, everything checked but whether the kernel takes programs and devices take chains; nothing is changed.
 
     What does not fit is in the comparison, and raises nothing. `label` is what people call the new version.
     """
