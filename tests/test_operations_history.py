@@ -18,9 +18,11 @@ from pcnc.cli.compile_service import recompile
 from pcnc_runtime import advance, recovery
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.history import KEPT
+from pcnc_runtime.kernel_maps import KernelMap
 from pcnc_runtime.operations import (
     AddRule,
     DeleteRule,
+    Edit,
     ReplaceRules,
     change_rules,
     describe,
@@ -34,7 +36,8 @@ from pcnc_runtime.operations import (
     unload,
 )
 from pcnc_runtime.state import place_of
-from tests.live_service import FIREWALL, Wire, compiled, loaded, prefix, udp, with_rules
+from tests.live_service import FIREWALL, Wire, compiled, loaded, ports, prefix, udp, with_rules
+from tests.test_operations_rules import ACL
 from tests.test_operations_swap import VERSION
 
 pytestmark = pytest.mark.kernel
@@ -269,6 +272,40 @@ def test_a_rollback_loads_nothing_and_brings_back_the_very_same_programs_maps_an
             assert counts(name) != counted
             assert rollback(name).previous == before.generation
             assert rollback(name).generation == before.generation
+
+
+def test_a_rollback_is_one_write_of_the_entry(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    for done in ("set_slot", "update_batch"):
+        real = getattr(KernelMap, done)
+
+        def counted(self: KernelMap, *arguments: object, real: Callable[..., None] = real, done: str = done) -> None:
+            written.append(f"{done} {self.facts.name}")
+            real(self, *arguments)
+
+        monkeypatch.setattr(KernelMap, done, counted)
+    with loaded(wire, LIMITED) as name:
+        change_rules(name, [AddRule("sources", prefix("10.1.0.0/16"))], recompile=recompile)
+        assert len(written) > 1
+        written.clear()
+        rollback(name)
+        assert written == ["set_slot entry"]
+        rollback(name)
+        assert written == ["set_slot entry"] * 2
+
+
+def test_a_rollback_brings_back_the_order(wire: Wire) -> None:
+    with loaded(wire, ACL) as name:
+        change_rules(name, [AddRule("acl", ports(port, port)) for port in (1, 2, 3)])
+        before = read_table(name, "acl").rules
+        moved: list[Edit] = [DeleteRule("acl", id=3), AddRule("acl", ports(9, 9), at=2), AddRule("acl", ports(2, 2), last=True)]
+        change_rules(name, moved)
+        after = read_table(name, "acl").rules
+        assert [rule.id for rule in after] != [rule.id for rule in before]
+        for wanted in (before, after, before):
+            change = rollback(name)
+            assert read_table(name, "acl").rules == wanted
+            assert change.rules[0].added
 
 
 def counts(name: str) -> dict[int, int]:

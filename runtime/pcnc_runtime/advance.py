@@ -280,7 +280,7 @@ class Step:
         kept = [self.loaded.record(number) for number in state.kept] if parent and _counts(wanted.manifest) else []
         planner = Planner(wanted, chosen, parent.record if parent else None, kept, state.last_map)
         record = planner.plan(state.last + 1)
-        old = version_before(place, self.loaded.live)
+        old = version_before(place, self.loaded.live, parent.variant if parent else None)
         new = version_of(place, record, chosen.variant.variant)
         entry = entry_of(wanted.what, new, old, self.changes, compiled=chosen.compiled)
         try:

@@ -42,10 +42,10 @@ def version_of(place: Place, record: Generation, variant: Variant | None = None)
     return Version(record, manifest, variant or bundle.variant(record.variant).variant, source.path if source else manifest.source)
 
 
-def version_before(place: Place, record: Generation) -> Version | None:
+def version_before(place: Place, record: Generation, variant: Variant | None = None) -> Version | None:
     """The same of one that is to be replaced; None where what is kept of it is damaged, which is no reason to keep it."""
     try:
-        return version_of(place, record)
+        return version_of(place, record, variant)
     except RuntimeProblem:
         return None
 
