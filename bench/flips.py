@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from random import Random
 from statistics import median
 
 from bench.lab import Lab, Namespace
@@ -41,6 +42,9 @@ PHASES = ("parse", "optimise", "emit", "compile", "load", "flip")
 _RATE = 1_000_000  # packets a second: by so little are the times too long
 _RULE = "10.0.0.1 -> mark(7)"  # that is where `flows` come from
 _MARK = 7
+_PAUSED = 1e-3  # seconds without a packet: a thousand are missing
+_MOST_TRIES = 10
+_APART = 0.05  # seconds, at most, from one update of a link to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +53,14 @@ class Flipped:
 
     `effect` is from the call to the first packet that was treated by the new version, `phases` what it consists of, by PHASES.
     `write` is how long the one write took that puts a version into force; `last` from its beginning to the last packet treated by
-    the old version, `first` to the first one treated by the new.
+    the old version, `first` to the first one treated by the new. These two and `effect` are of the `told` runs in which packets
+    came all the time: the generator pauses now and then.
     """
 
     what: str
     rules: int
     runs: int
+    told: int
     effect: float
     phases: dict[str, float]
     write: float
@@ -109,15 +115,18 @@ def measure_flips(
 
 def _measure_links(updates: int) -> Flipped:
     """The call waits until every CPU has let go of the old program: it is timed with traffic that gives way to others at times."""
-    rows = []
+    rows, random = [], Random(1)
     for urgent in (True, False):
         with _traffic(urgent=urgent) as (namespace, observer), LinkedProgram(namespace, "eth0") as linked:
             measured = _Measured(observer)
-            for number in range(updates + 1):
-                with measured.change(1 + number % 2):
-                    if number:
-                        with phase("flip"):
-                            linked.replace(1 + number % 2)
+            with measured.change(1):
+                pass  # that is the one there
+            while measured.wants(updates):
+                # The call and the generator's pauses wait for the same grace periods, and would fall into step.
+                time.sleep(_APART * random.random())
+                mark = 2 - measured.runs % 2
+                with measured.change(mark), phase("flip"):
+                    linked.replace(mark)
             rows.append(measured.result("XDP program replaced through its link", 0))
     seen, timed = rows
     return replace(seen, write=timed.write, write_p99=timed.write_p99, phases=timed.phases)
@@ -146,14 +155,15 @@ def _measure_service(namespace: Namespace, observer: Observer, rules: int, chang
         (schema,) = operations.read_schemas(name)
         _wait_for(observer, version)
         measured = _Measured(observer)
-        for number in range(changes):
-            with measured.change(version if number % 2 else _MARK):
-                change = _change_rule(name, schema, add=number % 2 == 0)
+        while measured.wants(changes) or measured.runs % 2:
+            add = measured.runs % 2 == 0
+            with measured.change(_MARK if add else version):
+                change = _change_rule(name, schema, add=add)
             if change.compiled:
                 raise RuntimeError("one rule more or less was compiled for: its shape should be known")
         yield measured.result("rule added or deleted", rules)
         measured = _Measured(observer)
-        for _ in range(versions):
+        while measured.wants(versions):
             version += 1
             with measured.change(version):
                 operations.swap(name, timed_build(source(version, rules)))
@@ -189,6 +199,15 @@ class _Measured:
         self._lasts: list[float] = []
         self._firsts: list[float] = []
 
+    @property
+    def runs(self) -> int:
+        """How many changes were made."""
+        return len(self._phases["flip"])
+
+    def wants(self, runs: int) -> bool:
+        """Whether to go on: until that many were made and packets have told of one, but not for ever."""
+        return self.runs < runs or (not self._effects and self.runs < _MOST_TRIES * runs)
+
     @contextmanager
     def change(self, marks: int) -> Iterator[None]:
         """The block changes something, so that packets have these marks. RuntimeError where they tell something else."""
@@ -206,19 +225,23 @@ class _Measured:
         self._note(began, heard, writes[-1], seen[0])
 
     def _note(self, began: float, heard: Sequence[Phase], write: Phase, seen: Marked) -> None:
-        self._effects.append(seen.first - began)
-        self._lasts.append(seen.last - write.began)
-        self._firsts.append(seen.first - write.began)
+        if seen.first - seen.last < _PAUSED:
+            self._effects.append(seen.first - began)
+            self._lasts.append(seen.last - write.began)
+            self._firsts.append(seen.first - write.began)
         for name, values in self._phases.items():
             values.append(sum(part.seconds for part in heard if part.name == name))
 
     def result(self, what: str, rules: int) -> Flipped:
-        """The medians."""
+        """The medians. RuntimeError where packets told nothing."""
         writes = self._phases["flip"]
+        if not self._effects:
+            raise RuntimeError(f"no packets came when it mattered: {what}")
         return Flipped(
             what=what,
             rules=rules,
-            runs=len(writes),
+            runs=self.runs,
+            told=len(self._effects),
             effect=median(self._effects),
             phases={name: median(values) for name, values in self._phases.items()},
             write=median(writes),

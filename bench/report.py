@@ -163,13 +163,13 @@ def flips_table(rows: Sequence[Flipped]) -> Table:
     """The one write that puts a version into force, beside the replacement of a program through its link."""
     caption = (
         "from the beginning of the write to the last packet that the old version treated, and to the first of the new one, as"
-        " an observer behind the verdict sees them; and until the call returns. 1,000,000 packets a second; where their"
-        " generator paused, that shows in the p99"
+        " an observer behind the verdict sees them; and until the call returns. 1,000,000 packets a second; told: runs in which"
+        " their generator did not pause just then"
     )
     table = Table(title="The flip itself, in µs", title_justify="left", caption=caption, caption_justify="left")
     table.add_column("")
     table.add_column("rules", justify="right")
-    table.add_column("runs", justify="right")
+    table.add_column("runs\n(told)", justify="right")
     table.add_column("last old\nmedian", justify="right", style="bold")
     table.add_column("last old\np99", justify="right")
     table.add_column("first new\nmedian", justify="right")
@@ -177,5 +177,5 @@ def flips_table(rows: Sequence[Flipped]) -> Table:
     table.add_column("call\np99", justify="right")
     for row in rows:
         times = (f"{seconds * 1e6:,.0f}" for seconds in (row.last, row.last_p99, row.first, row.write, row.write_p99))
-        table.add_row(row.what, f"{row.rules:,}" if row.rules else "", str(row.runs), *times)
+        table.add_row(row.what, f"{row.rules:,}" if row.rules else "", f"{row.runs} ({row.told})", *times)
     return table

@@ -66,8 +66,10 @@ def test_the_service_that_is_changed_holds_so_many_different_rules() -> None:
 @pytest.mark.kernel
 def test_packets_tell_when_a_change_took_effect() -> None:
     rule, version, link = measure_flips(rules=(2,), changes=4, versions=1, link_updates=2)
-    assert (rule.rules, rule.runs, version.runs, link.runs) == (2, 4, 1, 2)
+    assert rule.rules == 2
+    assert (rule.runs >= 4, version.runs >= 1, link.runs >= 2) == (True, True, True)
     for row in (rule, version, link):
+        assert 0 < row.told <= row.runs
         assert row.last < row.first
         assert row.last <= row.last_p99
         assert 0 < row.write <= row.write_p99
