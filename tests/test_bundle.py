@@ -16,7 +16,7 @@ import pytest
 
 from pcnc.manifest import to_json
 from pcnc.rules import MaskedValue, Rule
-from pcnc_runtime.bundle import Bundle, read_bundle, write_bundle
+from pcnc_runtime.bundle import Bundle, read_bundle, with_seal, write_bundle
 from pcnc_runtime.bundle_store import StoredBundle, store_bundle, store_source, stored_source
 from pcnc_runtime.changes import SourceRecord
 from pcnc_runtime.check_manifest import check_manifest
@@ -160,14 +160,14 @@ def test_every_file_is_looked_at(bundle: Bundle, folder: Path, tmp_path: Path) -
 def test_files_outside_are_not_read(folder: Path, path: str) -> None:
     data = json.loads((folder / "manifest.json").read_text())
     data["hashes"].append([path, "0" * 64])
-    (folder / "manifest.json").write_text(json.dumps(data))
+    (folder / "manifest.json").write_text(json.dumps(with_seal(data)))
     assert "outside" in problem(folder).message
 
 
 def test_an_object_without_a_hash_is_not_trusted(folder: Path) -> None:
     data = json.loads((folder / "manifest.json").read_text())
     data["hashes"] = [pair for pair in data["hashes"] if not pair[0].endswith("_sources.bpf.o")]
-    (folder / "manifest.json").write_text(json.dumps(data))
+    (folder / "manifest.json").write_text(json.dumps(with_seal(data)))
     assert "but not its hash" in problem(folder).message
 
 
@@ -201,7 +201,7 @@ FAULTS: dict[str, Callable[[Any], object]] = {
 def test_a_manifest_that_contradicts_itself_is_told(folder: Path, told: str) -> None:
     data = json.loads((folder / "manifest.json").read_text())
     FAULTS[told](data)
-    (folder / "manifest.json").write_text(json.dumps(data))
+    (folder / "manifest.json").write_text(json.dumps(with_seal(data)))
     found = problem(folder)
     assert found.name == "broken-bundle"
     assert told in found.message

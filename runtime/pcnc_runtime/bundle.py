@@ -7,16 +7,17 @@ it goes into a bundle: the same input gives the same bytes.
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pcnc.line_directives import without_directives
 from pcnc.manifest import BlockPlan, EntryPlan, Manifest, ManifestError, manifest_from_json, to_json
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pcnc_runtime.build import Compiler
 
 MANIFEST = "manifest.json"
+_LARGEST_FILE = 256 << 20
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -115,7 +117,7 @@ def write_bundle(bundle: Bundle, directory: Path) -> None:
                 target = beside / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
-            (beside / MANIFEST).write_text(json.dumps(to_json(bundle.manifest), indent=1) + "\n")
+            (beside / MANIFEST).write_text(json.dumps(with_seal(to_json(bundle.manifest)), indent=1) + "\n")
             if there:
                 _exchange(beside, directory)
             else:
@@ -125,6 +127,12 @@ def write_bundle(bundle: Bundle, directory: Path) -> None:
     except OSError as error:
         text = f"cannot write the bundle to {directory}: {error.strerror or error}"
         raise RuntimeProblem("cannot-write", text, errno=error.errno or 0) from None
+
+
+def with_seal(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest as JSON with its `seal`, the sha256 of all else that it says; how it is laid out does not matter."""
+    rest = {name: value for name, value in manifest.items() if name != "seal"}
+    return {**rest, "seal": _hash(json.dumps(rest, separators=(",", ":"), sort_keys=True).encode())}
 
 
 def _what_is_at(directory: Path) -> bool:
@@ -185,35 +193,48 @@ def read_bundle(directory: Path) -> Bundle:
 
 def _read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        if not directory.exists():
-            raise RuntimeProblem("no-such-bundle", f"there is no {directory}") from None
+    if not directory.is_dir():
+        if not os.path.lexists(directory):
+            raise RuntimeProblem("no-such-bundle", f"there is no {directory}")
+        raise RuntimeProblem("not-a-bundle", f"{directory} is no folder")
+    if not os.path.lexists(path):
         help = f"`pcnc build FILE -o {directory}` makes one"
-        raise RuntimeProblem("not-a-bundle", f"{directory} holds no {MANIFEST}", help) from None
-    except NotADirectoryError:
-        raise RuntimeProblem("not-a-bundle", f"{directory} is no folder") from None
-    except OSError as error:
-        raise RuntimeProblem("not-a-bundle", f"cannot read {path}: {error.strerror}", errno=error.errno or 0) from None
+        raise RuntimeProblem("not-a-bundle", f"{directory} holds no {MANIFEST}", help)
     try:
-        return manifest_from_json(json.loads(text))
+        data = json.loads(_read_file(directory, MANIFEST))
+        seal = data.pop("seal", None) if isinstance(data, dict) else None
+        manifest = manifest_from_json(data)
     except (ManifestError, ValueError, RecursionError) as error:
         raise RuntimeProblem("not-a-bundle", f"{path}: {error}") from None
+    if seal != with_seal(data)["seal"]:
+        raise _broken(f"{path} was changed since the bundle was built")
+    return manifest
 
 
 def _read_file(directory: Path, path: str) -> bytes:
+    """A plain file within the folder: nothing that links lead to, and nothing that never ends."""
     parts = PurePosixPath(path)
     if parts.is_absolute() or ".." in parts.parts:
         raise _broken(f"the manifest of {directory} names a file outside of it: {path}")
-    with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        try:
-            return (directory / path).read_bytes()
-        except (OSError, ValueError) as error:
-            if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
-                raise
-            raise _broken(f"cannot read {directory / path}: {error}") from None
-    raise _broken(f"{directory} lacks {path}")
+    where = directory / path
+    try:
+        if not where.parent.resolve().is_relative_to(directory.resolve()):
+            raise _broken(f"{where} leads out of the bundle")
+        with open(os.open(where, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_FILE:
+                raise _broken(f"{where} is {'too large' if stat.S_ISREG(found.st_mode) else 'no plain file'}")
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise _broken(f"{directory} lacks {path}") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _broken(f"{where} is a link") from None
+        if error.errno == errno.ENXIO:
+            raise _broken(f"{where} is no plain file") from None
+        raise _broken(f"cannot read {where}: {error.strerror}") from None
+    except ValueError as error:
+        raise _broken(f"cannot read {where}: {error}") from None
 
 
 def _broken(text: str) -> RuntimeProblem:

@@ -48,6 +48,9 @@ def make_entry(place: Place, plan: EntryPlan, stored: StoredBundle, first: Progr
             with without_signals():
                 program = load_program(stored.read(plan.object), maps=given, name=f"entry_{chain}")
             try:
+                if program.facts.name != f"pcnc_{chain}":
+                    text = f"what is to be the entry of chain `{chain}` is a program `{program.facts.name}`"
+                    raise RuntimeProblem("broken-bundle", text, "build it again")
                 if first is not None:
                     entry.set_slot(0, first.fd)
                 pin(fallen.fd, folder / f"fallen_{chain}")
