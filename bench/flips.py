@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from random import Random
 from statistics import median
 
+from bench.cpus import keep_to, split_cpus
 from bench.lab import Lab, Namespace
 from bench.observer import Marked, Observer, flows
 from bench.replace_link import LinkedProgram
-from bench.swaps import keep_to, percentile
+from bench.swaps import percentile
 from bench.timed_build import empty_cache, timed_build
 from bench.traffic import Generator
 from pcnc.rule_edits import AddRule, DeleteRule
@@ -135,14 +136,14 @@ def _measure_links(updates: int) -> Flipped:
 @contextmanager
 def _traffic(*, urgent: bool = True) -> Iterator[tuple[Namespace, Observer]]:
     """Packets of one flow to a device that carries nothing yet, and an observer there. The caller is kept off their CPU."""
-    first, *others = sorted(os.sched_getaffinity(0))
+    cpus = split_cpus()
     with Lab() as lab:
         left, right = lab.namespace("left"), lab.namespace("right")
         lab.veth(left, "eth0", right, "eth0", gro=True)
         with (
             Observer(right, "eth0", (0, _MARK)) as observer,
-            Generator(left, "eth0", *flows(1), rate=_RATE, cpu=first, urgent=urgent),
-            keep_to(others or [first], urgent=True),
+            Generator(left, "eth0", *flows(1), rate=_RATE, cpu=cpus.traffic, urgent=urgent and cpus.apart),
+            keep_to(cpus.others, urgent=cpus.apart),
         ):
             yield right, observer
 

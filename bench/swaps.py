@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
 from bench.compiled import FIREWALL, firewall
+from bench.cpus import keep_to, split_cpus
 from bench.lab import Lab, Namespace
 from bench.packets import datagram
-from bench.traffic import CATCH_UP, Generator, Kind, Sink, go_first, lossless_rate
+from bench.traffic import CATCH_UP, Generator, Kind, Sink, lossless_rate
 from pcnc.cli.compile_service import build_service
 from pcnc_runtime import operations
 from pcnc_runtime.bundle import Bundle
@@ -67,7 +68,7 @@ def measure_swaps(swaps: int = SWAPS, packets: int = PACKETS, progress: Callable
     """
     versions = [version(1), version(2)]
     name = f"bench-{os.getpid()}"
-    first, *others = sorted(os.sched_getaffinity(0))
+    cpus = split_cpus()
     frames = datagram(_OPEN, _SERVER), datagram(_BLOCKED, _SERVER) + bytes(LONGER)
     in_force: list[float] = []
     flips: list[float] = []
@@ -75,10 +76,10 @@ def measure_swaps(swaps: int = SWAPS, packets: int = PACKETS, progress: Callable
         left, right = lab.namespace("left"), lab.namespace("right")
         lab.veth(left, "eth0", right, "eth0")
         with loaded(versions[0], name, right), Sink(right, "eth0", Kind.TC) as sink:
-            highest = lossless_rate(left, "eth0", frames[0], lambda: sink.packets, cpu=first, urgent=True)
+            highest = lossless_rate(left, "eth0", frames[0], lambda: sink.packets, cpu=cpus.traffic, urgent=cpus.apart)
             before = Counts.read(name, sink)
-            traffic = Generator(left, "eth0", *frames, rate=0.9 * highest, cpu=first, burst=CATCH_UP, urgent=True)
-            with traffic as generator, keep_to(others or [first], urgent=True):
+            traffic = Generator(left, "eth0", *frames, rate=0.9 * highest, cpu=cpus.traffic, burst=CATCH_UP, urgent=cpus.apart)
+            with traffic as generator, keep_to(cpus.others, urgent=cpus.apart):
                 began = time.perf_counter()
                 while len(in_force) < swaps or generator.sent < packets:
                     change = operations.swap(name, versions[(len(in_force) + 1) % 2])
@@ -165,23 +166,6 @@ def version(tables: int) -> Bundle:
     body, brace, _ = text.rpartition("}")
     text = body + "".join(f"    rules {table} {{ {rule} }}\n" for table, rule in rules) + brace + "\n"
     return build_service(firewall(text), "xdp")
-
-
-@contextmanager
-def keep_to(cpus: Collection[int], *, urgent: bool = False) -> Iterator[None]:
-    """Keeps the calling thread to these CPUs: one that swaps where packets are made would only slow them down.
-
-    An `urgent` one does not wait for others there, where it may do that.
-    """
-    before, policy, priority = os.sched_getaffinity(0), os.sched_getscheduler(0), os.sched_getparam(0)
-    os.sched_setaffinity(0, cpus)
-    try:
-        if urgent:
-            go_first()
-        yield
-    finally:
-        os.sched_setscheduler(0, policy & ~os.SCHED_RESET_ON_FORK, priority)
-        os.sched_setaffinity(0, before)
 
 
 @contextmanager

@@ -23,12 +23,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Self
 
+from bench.cpus import go_first
 from bench.lab import Namespace, enter
 from pcnc_runtime.attach import Direction, XdpMode, attach_tc, attach_xdp, detach_tc, detach_xdp
 from pcnc_runtime.build import compile_source
@@ -201,15 +201,6 @@ class Generator:
                 _run_frames(fd, self._longest, _RUNS)
         except OSError as error:
             self._failure = error
-
-
-def go_first() -> None:
-    """Lets the calling thread run whenever it wants to (sched(7): SCHED_FIFO), whoever else is at work; where it may not, it waits.
-
-    A nice value would not do: where the kernel groups processes by session, it counts among those of one session only.
-    """
-    with suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
 def _opened() -> ObjectFile:

@@ -15,15 +15,16 @@ from statistics import median
 from rich.table import Table
 
 from bench import stamping
+from bench.cpus import keep_to, split_cpus
 from bench.observer import flows
-from bench.swaps import keep_to, percentile
+from bench.swaps import percentile
 from bench.traffic import Generator
 from pcnc_runtime import operations
 from pcnc_runtime.generation import put_into_force
 from pcnc_runtime.state import Place, locked, place_of
 from soak.bounds import Bound, at_least, at_most, bounds_table, exactly
 from soak.naive import NaiveSwapper
-from soak.wire import Counts, Wire, split_cpus, stamped_wire
+from soak.wire import Counts, Wire, stamped_wire
 
 SHARE = 0.9
 """Of the highest rate that loses nothing while nothing is flipped."""
@@ -229,12 +230,12 @@ def run_phase(
 
     A flip waits for traffic that has fallen behind, since both share the machine, but not for long.
     """
-    cpu, others = split_cpus()
+    cpus = split_cpus()
     took: list[float] = []
     changed = 0
     wire.observer.forget()
     before = wire.counts()
-    with wire.generator(_HURRIED, cpu) as generator, keep_to(others, urgent=True):
+    with wire.generator(_HURRIED, cpus) as generator, keep_to(cpus.others, urgent=cpus.apart):
         pace = _Pace(generator)
         while len(took) < flips or generator.sent < packets:
             if len(took) % _ROUND == 0:

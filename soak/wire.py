@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 from bench import stamping
+from bench.cpus import Cpus
 from bench.lab import Lab, Namespace
 from bench.observer import NUMBER_OFFSET, Observed, Observer, flows
 from bench.traffic import CATCH_UP, Generator
@@ -58,9 +59,10 @@ class Wire:
     def __init__(self, left: Namespace, right: Namespace, name: str, observer: Observer) -> None:
         self.left, self.right, self.name, self.observer = left, right, name, observer
 
-    def generator(self, rate: float | None, cpu: int) -> Generator:
+    def generator(self, rate: float | None, cpus: Cpus) -> Generator:
         """Traffic of several flows, from the left."""
-        return Generator(self.left, "eth0", *flows(FLOWS), rate=rate, cpu=cpu, burst=CATCH_UP, number=NUMBER_OFFSET, urgent=True)
+        frames, cpu, urgent = flows(FLOWS), cpus.traffic, cpus.apart
+        return Generator(self.left, "eth0", *frames, rate=rate, cpu=cpu, urgent=urgent, burst=CATCH_UP, number=NUMBER_OFFSET)
 
     def counts(self) -> Counts:
         """All counts now; they agree with each other once nothing is under way."""
@@ -115,9 +117,3 @@ def stamped_wire() -> Iterator[Wire]:
                 yield Wire(left, right, name, observer)
         finally:
             operations.unload(name)
-
-
-def split_cpus() -> tuple[int, Collection[int]]:
-    """A CPU for the traffic, and those for everything else: the others, or where there are none, the same."""
-    first, *others = sorted(os.sched_getaffinity(0))
-    return first, others or [first]

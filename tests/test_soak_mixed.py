@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from bench import stamping
+from bench.cpus import keep_to, split_cpus
 from bench.lab import Lab
 from bench.observer import MOST_FLOWS, NUMBER_OFFSET, Observer, flows
-from bench.swaps import keep_to
 from bench.traffic import Generator, Kind, Sink
 from pcnc.compile import check
 from pcnc.source import Source
@@ -146,6 +146,14 @@ def test_keeping_to_cpus_ends_with_the_block() -> None:
     with keep_to([min(before[0])], urgent=True):
         assert os.sched_getaffinity(0) == {min(before[0])}
     assert (os.sched_getaffinity(0), os.sched_getscheduler(0)) == before
+
+
+def test_nobody_goes_first_where_there_is_one_cpu() -> None:
+    before = os.sched_getaffinity(0)
+    with keep_to([min(before)]):
+        alone = split_cpus()
+    assert (alone.traffic, alone.others, alone.apart) == (min(before), frozenset([min(before)]), False)
+    assert split_cpus().apart is (len(before) > 1)
 
 
 @pytest.mark.kernel
