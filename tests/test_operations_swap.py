@@ -92,6 +92,14 @@ def test_at_another_hook_it_is_another_service(wire: Wire) -> None:
         assert caught.value.name == "other-hook"
 
 
+def test_what_a_load_would_warn_of_a_swap_warns_of(wire: Wire) -> None:
+    rewriting = FIREWALL.replace("sources; destinations", "sources; destinations; stage s { if udp { udp.dport = 9 } }")
+    with loaded(wire, FIREWALL) as name:
+        (warning,) = swap(name, compiled(rewriting).bundle).warnings
+        assert "unfinished checksums, and XDP rewrites" in warning
+        assert swap(name, compiled(rewriting.replace("= 9", "= 8")).bundle).warnings == (), "it was told"
+
+
 def test_settings_live_on_where_they_fit(wire: Wire) -> None:
     def stage(*settings: str) -> str:
         return FIREWALL.replace("chain", "\n".join(f"config {setting}" for setting in settings) + "\nchain", 1)

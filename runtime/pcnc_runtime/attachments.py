@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from pcnc.manifest import EntryPlan, Manifest
+from pcnc.manifest import EntryPlan, Variant
 from pcnc.program_words import ChainName
 from pcnc_runtime.attach import (
     Direction,
@@ -50,12 +50,21 @@ def check_devices(devices: Sequence[str]) -> tuple[DeviceFacts, ...]:
     return facts
 
 
-def unfinished_checksums(manifest: Manifest, devices: Sequence[DeviceFacts]) -> tuple[str, ...]:
+def devices_here(attachments: Sequence[AttachedAt]) -> tuple[DeviceFacts, ...]:
+    """The devices of a service that are still there, in the calling thread's namespace."""
+    found: list[DeviceFacts] = []
+    for index in dict.fromkeys(at.index for at in attachments):
+        with suppress(RuntimeProblem):
+            found.append(device_facts(index))
+    return tuple(found)
+
+
+def unfinished_checksums(variants: Sequence[Variant], devices: Sequence[DeviceFacts]) -> tuple[str, ...]:
     """A warning for each device where XDP rewrites what a transport checksum covers, and may meet frames without one.
 
     See `DeviceFacts.leaves_checksums_unfinished`.
     """
-    chains = (chain for variant in manifest.variants for chain in variant.chains if chain.hook == "xdp")
+    chains = (chain for variant in variants for chain in variant.chains if chain.hook == "xdp")
     fields = sorted({field for chain in chains for field in chain.rewrites})
     if not fields:
         return ()

@@ -13,11 +13,10 @@ from dataclasses import replace
 
 from pcnc.manifest import EntryPlan, Hook
 from pcnc_runtime.attach import XdpMode
-from pcnc_runtime.attachments import attach_all, detach_all
+from pcnc_runtime.attachments import attach_all, detach_all, devices_here
 from pcnc_runtime.bundle_store import StoredBundle
 from pcnc_runtime.counts import NO_GENERATION
-from pcnc_runtime.devices import DeviceFacts, device_facts
-from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
+from pcnc_runtime.errors import problem_from_errno
 from pcnc_runtime.generation import BYPASS, CHAIN_PINS, is_whole
 from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.kernel_maps import MapType, create_map
@@ -117,15 +116,11 @@ def _attach(
 ) -> tuple[AttachedAt, ...]:
     """Puts the entries of new chains on the devices of a service. Those that are gone are named all the same."""
     with without_signals(), entered(state.namespace) as found:
-        there: list[DeviceFacts] = []
-        done = state.attachments
+        there, done = devices_here(state.attachments) if found else (), state.attachments
         for name, index in dict.fromkeys((at.device, at.index) for at in state.attachments):
-            if found:
-                with suppress(RuntimeProblem):
-                    there.append(device_facts(index))
-                    continue
-            gone = (AttachedAt(name, index, plan.chain, plan.hook, "", program_id(entries[plan.chain].fd)) for plan in plans)
-            done = (*done, *gone)
+            if all(device.index != index for device in there):
+                ids = {chain: program_id(entry.fd) for chain, entry in entries.items()}
+                done = (*done, *(AttachedAt(name, index, plan.chain, plan.hook, "", ids[plan.chain]) for plan in plans))
         mode = XdpMode(state.mode) if state.mode else None
         return attach_all(there, plans, entries, mode, place.name, tell, done)
 

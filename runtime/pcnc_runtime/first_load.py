@@ -88,7 +88,7 @@ class _Loading:
             settings=settings,
             rules={name: made.rules for name, made in rules.items()},
             next_ids={name: made.next_id for name, made in rules.items()},
-            warnings=unfinished_checksums(manifest, self._devices),
+            warnings=unfinished_checksums(manifest.variants, self._devices),
         )
         shape = shape_of(manifest.schemas, {table.schema.name: table.rules for table in manifest.tables})
         chosen = choose_variant(stored, shape, source, recompile)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from pcnc.manifest import Manifest
 from pcnc_runtime.advance import Loaded, Step, Wanted, opened
+from pcnc_runtime.attachments import devices_here, unfinished_checksums
 from pcnc_runtime.bundle import Bundle
 from pcnc_runtime.bundle_store import store_bundle, store_source
 from pcnc_runtime.changes import Change, Recompile, SourceRecord
@@ -14,6 +15,7 @@ from pcnc_runtime.discards import refuse
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.kernel_needs import check_needs
 from pcnc_runtime.live_rules import check_size
+from pcnc_runtime.namespaces import entered
 from pcnc_runtime.read_versions import version_of_bundle, version_of_loaded
 from pcnc_runtime.take_over import Held, TakenOver, take_over
 
@@ -35,6 +37,7 @@ def replace_version(
             settings=taken.held.settings,
             rules=taken.held.rules,
             next_ids=taken.held.next_ids,
+            warnings=_new_warnings(loaded, bundle.manifest),
             notes=tuple(f"dropped {line}" for misfit in taken.misfits for line in misfit.lines),
         )
         return Step(loaded, wanted, recompile).take()
@@ -61,6 +64,15 @@ def _taken_over(loaded: Loaded, new: Manifest, discard: Collection[str]) -> Take
     for entry in new.tables:
         check_size(entry.schema, len(taken.rules(entry.schema.name)))
     return taken
+
+
+def _new_warnings(loaded: Loaded, new: Manifest) -> tuple[str, ...]:
+    """What a load of the new version would warn of, and what runs gave no reason to warn of."""
+    with entered(loaded.state.namespace) as found:
+        devices = devices_here(loaded.state.attachments) if found else ()
+    running = loaded.bundle.variant(loaded.live.variant).variant
+    known = unfinished_checksums([running], devices)
+    return tuple(warning for warning in unfinished_checksums(new.variants, devices) if warning not in known)
 
 
 def _check_replaceable(name: str, old: Manifest, new: Manifest) -> None:
