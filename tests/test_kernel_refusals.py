@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from pcnc_runtime.state import place_of
 from tests.command_line import EXAMPLES, ROOT, Done, pcnc
 from tests.live_service import Wire, new_name, reason, udp
 from tests.loaded_by_command import loaded
+from tests.spoiling_clang import BYTES, spoiling_clang
 
 pytestmark = [pytest.mark.kernel, pytest.mark.clang]
 
@@ -64,33 +64,22 @@ service sample {
 }
 """
 
-CLANG = """#!{python} -IS
-import os, subprocess, sys
-if "--version" in sys.argv:
-    os.execv({clang!r}, [{clang!r}, "--version"])
-text = sys.stdin.read()
-sys.exit(subprocess.run([{clang!r}, *sys.argv[1:]], input=text.replace(os.environ["OLD"], os.environ["NEW"]).encode()).returncode)
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Spoiled:
-    """A folder with a source and a clang that replaces one text in each C file before it compiles that."""
+    """A folder with a source and a clang that spoils what it compiles."""
 
     folder: Path
     source: Path
 
     def variables(self, old: str, new: str) -> dict[str, str]:
-        """What makes a command use this clang, and keep what it compiled from the others."""
-        cache = self.folder / f"cache-{abs(hash((old, new)))}"
-        return {"PCNC_CLANG": str(self.folder / "clang"), "OLD": old, "NEW": new, "XDG_CACHE_HOME": str(cache)}
+        """See `spoiling_clang`."""
+        return spoiling_clang(self.folder, old, new)
 
 
 @pytest.fixture
 def spoiled(tmp_path: Path) -> Spoiled:
-    clang, source = tmp_path / "clang", tmp_path / "sample.pcn"
-    clang.write_text(CLANG.format(python=sys.executable, clang=find_clang().path))
-    clang.chmod(0o755)
+    source = tmp_path / "sample.pcn"
     source.write_text(SERVICE)
     return Spoiled(tmp_path, source)
 
@@ -108,8 +97,6 @@ def line_of(start: str) -> int:
 
 
 _ADDRESS = re.compile(r"0x[0-9a-f]{16}")
-BYTES = ("u8 *at = pcnc_bytes(ctx, frame->ipv4_at, 20);", "u8 *at = pcnc_start(ctx) + frame->ipv4_at;")
-"""A header is written without a look at where the frame ends."""
 
 CASES = {
     "a stage": (*BYTES, "last", "ipv4.ttl -= 1", r"R\d offset is outside of the packet"),
@@ -145,8 +132,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("hook", ["xdp", "tc"])
-@pytest.mark.parametrize("case", CASES)
+AT_TC = ("a stage", "a lookup", "an inlined function")
+
+
+@pytest.mark.parametrize(("case", "hook"), [*((case, "xdp") for case in CASES), *((case, "tc") for case in AT_TC)])
 def test_the_line_is_told(wire: Wire, spoiled: Spoiled, case: str, hook: str) -> None:
     old, new, program, start, reason = CASES[case]
     name = new_name()
