@@ -59,9 +59,9 @@ error[verifier-refused]: the kernel's verifier refuses `mark`: R1 offset is outs
   | R1 offset is outside of the packet
 ```
 
-### clang-refused
+### clang-refused, bcc-refused
 
-Clang does not take the C of a program. That is a fault of pcnc, too, and told in the same way.
+Clang, or BCC, does not take the C of a program. That is a fault of pcnc, too, and told in the same way.
 
 ### How to report it
 

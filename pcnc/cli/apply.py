@@ -9,7 +9,7 @@ import typer
 
 from pcnc.cli.change_rules import DryRun
 from pcnc.cli.changes import change_to_json, report_change, told_if_interrupted
-from pcnc.cli.options import AsJson, NameArgument
+from pcnc.cli.options import AsJson, NameArgument, Verbose
 from pcnc.cli.progress import working
 from pcnc.cli.read_source import read_rule_file
 from pcnc.cli.report import diagnostics_of_edits, guarded, print_json
@@ -33,6 +33,7 @@ def apply(
     name: NameArgument,
     file: Annotated[str, typer.Argument(metavar="FILE", help="A file of changes; - is standard input.", show_default=False)],
     dry_run: DryRun = False,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Change the rules of any number of tables, as a file says: all of it in one generation, or nothing.

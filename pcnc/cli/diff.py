@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcnc.cli.options import AsJson, ServiceOption
+from pcnc.cli.options import AsJson, ServiceOption, Verbose
 from pcnc.cli.progress import working
 from pcnc.cli.report import guarded, print_json
 from pcnc_runtime.errors import RuntimeProblem
@@ -31,6 +31,7 @@ def diff(
     ],
     new: Annotated[str, typer.Argument(metavar="B", help="Another one.", show_default=False)],
     service: ServiceOption = None,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell what would change if B took the place of A: blocks, tables, settings, rules, and what becomes of the state.

@@ -38,19 +38,23 @@ def refusal_to_json(problem: RuntimeProblem, refusal: Refusal) -> dict[str, Any]
         "column": span.column if span else None,
         "end_column": span.column + len(span.text) if span else None,
         "text": span.text if span else refusal.text or None,
-        "versions": versions(),
+        "versions": versions(problem),
     }
 
 
-def versions() -> str:
+def versions(problem: RuntimeProblem) -> str:
     """What somebody who is to find the fault has to know of this machine, on one line."""
+    from pcnc_runtime.bcc import find_bcc
     from pcnc_runtime.build import find_clang
 
-    try:
-        clang = find_clang().version
-    except RuntimeProblem:
-        clang = "no clang"
-    return f"pcnc {pcnc.__version__}, {platform.system()} {platform.release()} {platform.machine()}, {clang}"
+    compiler = "no compiler"
+    for find in (find_bcc, find_clang) if problem.name == "bcc-refused" else (find_clang, find_bcc):
+        try:
+            compiler = find().version
+        except RuntimeProblem:
+            continue
+        break
+    return f"pcnc {pcnc.__version__}, {platform.system()} {platform.release()} {platform.machine()}, {compiler}"
 
 
 def _help(problem: RuntimeProblem) -> str:
@@ -58,7 +62,7 @@ def _help(problem: RuntimeProblem) -> str:
     return (
         f"this is a bug of pcnc, not of your program. Please report it, with {source},\n"
         "what this command prints with --verbose, and this line:\n"
-        f"{versions()}"
+        f"{versions(problem)}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pcnc.cli.changes import attachment_in_words, change_to_json, tell_change
-from pcnc.cli.options import AsJson
+from pcnc.cli.options import AsJson, Verbose
 from pcnc.cli.progress import working
 from pcnc.cli.report import PROBLEM, guarded, print_json, problem_to_json, report_problem
 from pcnc_runtime.changes import Restored
@@ -29,6 +29,7 @@ def restore(
     wait: Annotated[
         float, typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for devices that are not there yet.")
     ] = 0,
+    verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring back what was loaded when the machine went down, and put back what somebody took off its devices."""
@@ -41,7 +42,7 @@ def restore(
         print_json([_to_json(each) for each in done])
     else:
         for each in done:
-            _tell(each)
+            _tell(each, verbose)
         if not done:
             print("there is nothing to restore")
     if any(each.outcome == "failed" for each in done):
@@ -72,10 +73,10 @@ def _chosen(names: list[str] | None, everything: bool) -> list[str] | None:
     return list(dict.fromkeys(names)) if names else None
 
 
-def _tell(restored: Restored) -> None:
+def _tell(restored: Restored, verbose: bool) -> None:
     if restored.problem is not None:
         print(f"{restored.name}: not restored", flush=True)
-        report_problem(restored.problem, as_json=False)
+        report_problem(restored.problem, as_json=False, verbose=verbose)
     elif restored.change is None:
         print(f"{restored.name}: is loaded already")
     elif restored.outcome == "mended":

@@ -31,6 +31,7 @@ from pcnc_runtime.pins import open_program, remove_tree
 from pcnc_runtime.programs import Program, program_id
 from pcnc_runtime.records import AttachedAt, Carried, Generation, State
 from pcnc_runtime.recovery import is_in_order, not_loaded, recover, sweep, undo_restore, write_history
+from pcnc_runtime.refusals import compiled_from
 from pcnc_runtime.saved_counts import save_counts, with_saved_counts
 from pcnc_runtime.state import Place, locked, names_with_records, place_of, told
 
@@ -151,7 +152,8 @@ class _Returning:
             record = replace(before, number=saved.last + 1, what="restore", since=time.time(), source=source)
             remove_tree(place.pins)
             make_pins_folder(place)
-            blocks = build_generation(place, record, manifest, variant, None)
+            with compiled_from(lambda: stored_source(source, place.sources)):
+                blocks = build_generation(place, record, manifest, variant, None)
             place.write_record(record)
             previous, lacking = self._bring_previous(saved, Parent(record, variant.variant))
             kept = (record, *previous)
