@@ -26,6 +26,7 @@ COMMANDS = {
     "unload": "load",
     "swap": "swap",
     "diff": "diff",
+    "watch": "watch",
     "rollback": "swap",
     "set": "swap",
     "rules": "rules",

@@ -59,18 +59,26 @@ def tell_change(change: Change) -> None:
     if change.dry_run:
         print(f"{change.name}: this can be done; nothing was changed")
     else:
-        took = f"in {_duration(change.in_force)}, of which the flip took {_duration(change.flip)}"
+        took = f"in {duration(change.in_force)}, of which the flip took {duration(change.flip)}"
         print(f"{change.name}: generation {change.generation} is in force {took}")
-    for attachment in change.attachments:
-        print(f"  {attachment_in_words(attachment)}")
-    for attachment in change.detached:
-        print(f"  {attachment_in_words(attachment)}, taken off")
-    for rules in change.rules:
-        print(f"  {_rules(rules)}")
-    for setting in change.settings:
-        print(f"  setting {setting.name}: {setting.before or '(none)'} → {setting.after or '(none)'}")
-    if not change.dry_run:
-        print(f"  {_code(change)}")
+    for line in what_changed(change):
+        print(f"  {line}")
+    tell_notes(change)
+
+
+def what_changed(change: Change) -> list[str]:
+    """What a change did to devices, rules, settings and programs, each in a phrase."""
+    return [
+        *(attachment_in_words(attachment) for attachment in change.attachments),
+        *(f"{attachment_in_words(attachment)}, taken off" for attachment in change.detached),
+        *(_rules(rules) for rules in change.rules),
+        *(f"setting {setting.name}: {setting.before or '(none)'} → {setting.after or '(none)'}" for setting in change.settings),
+        *([] if change.dry_run else [_code(change)]),
+    ]
+
+
+def tell_notes(change: Change) -> None:
+    """Prints the notes and warnings of a change, on standard error."""
     for kind, texts in (("note", change.notes), ("warning", change.warnings)):
         for text in texts:
             print(f"{kind}: {text}", file=sys.stderr)
@@ -125,7 +133,8 @@ def attachment_in_words(attachment: Attachment) -> str:
     return f"{attachment.device} {attachment.chain} ({attachment.hook}{mode}){f': {wrong}' if wrong else ''}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in the unit that fits."""
     return f"{seconds * 1000:.1f} ms" if seconds >= 0.001 else f"{seconds * 1_000_000:.0f} µs"
 
 

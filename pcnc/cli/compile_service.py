@@ -37,13 +37,18 @@ class Chosen:
 
 
 def read_service(path: str, wanted: str | None, otherwise: str = "") -> Chosen:
-    """Reads a source and chooses a service of it; warnings are told. See `choose_service`.
+    """Reads a source and chooses a service of it. See `service_of`; also the problems of `read_source`."""
+    return service_of(read_source(path), wanted, otherwise)
 
-    CompileError; RuntimeProblem `no-such-service`, `which-service`, and those of `read_source`.
+
+def service_of(source: Source, wanted: str | None, otherwise: str = "") -> Chosen:
+    """Checks a source and chooses a service of it; warnings are told. See `choose_service`.
+
+    CompileError; RuntimeProblem `no-such-service`, `which-service`.
     """
     from pcnc.compile import check
 
-    checked = check(read_source(path))
+    checked = check(source)
     tell(checked.warnings)
     return Chosen(checked.program, choose_service(checked.program, wanted, otherwise))
 

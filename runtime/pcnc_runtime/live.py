@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pcnc.manifest import Manifest, Variant
+from pcnc.manifest import Hook, Manifest, Variant
 from pcnc.shape import widest_shape
-from pcnc_runtime.bundle_store import StoredBundle
+from pcnc_runtime.bundle_store import StoredBundle, stored_source
+from pcnc_runtime.changes import SourceRecord
 from pcnc_runtime.generation import chains_of, is_whole, runs_in
 from pcnc_runtime.history import read_entries
 from pcnc_runtime.history_entry import HistoryEntry
@@ -34,6 +35,34 @@ def live_manifest(name: str) -> Manifest:
     place = place_of(name)
     state, number = read_loaded(place)
     return StoredBundle(place.bundles / state.summaries[number].bundle).manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Which generation of a service is in force, of which service, at which hook.
+
+    `loaded` is when it was loaded, in seconds of the epoch: it tells two apart that had the same name one after the other.
+    """
+
+    generation: int
+    loaded: float
+    service: str
+    hook: Hook
+
+
+def read_running(name: str) -> Running:
+    """See `operations.read_running`."""
+    place = place_of(name)
+    state, number = read_loaded(place)
+    manifest = StoredBundle(place.bundles / state.summaries[number].bundle).manifest
+    return Running(number, state.loaded, manifest.service, manifest.hook)
+
+
+def read_source(name: str) -> SourceRecord | None:
+    """See `operations.read_source`."""
+    place = place_of(name)
+    state, number = read_loaded(place)
+    return stored_source(state.summaries[number].source, place.sources)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pcnc_runtime.compare_versions import Comparison, Version
     from pcnc_runtime.facts import DamagedFacts, SavedFacts, ServiceFacts, SettingFacts, Statistics, TableFacts
     from pcnc_runtime.history_entry import HistoryEntry
-    from pcnc_runtime.live import LiveVariants
+    from pcnc_runtime.live import LiveVariants, Running
 
 __all__ = [
     "AddRule",
@@ -63,8 +63,10 @@ __all__ = [
     "load",
     "loaded_names",
     "preview_swap",
+    "read_running",
     "read_schemas",
     "read_settings",
+    "read_source",
     "read_table",
     "read_variants",
     "read_version",
@@ -288,6 +290,22 @@ def save(names: Sequence[str] | None = None) -> tuple[str, ...]:
         with told(f"save the counts of `{name}`"), opened(name) as loaded:
             save_counts(loaded.place, loaded.state)
     return chosen
+
+
+def read_running(name: str) -> Running:
+    """Which generation is in force, and of what. Cheap. RuntimeProblem `not-loaded`."""
+    from pcnc_runtime.live import read_running
+
+    with told(f"read `{name}`"):
+        return read_running(name)
+
+
+def read_source(name: str) -> SourceRecord | None:
+    """The source of the generation in force, None where it came from a bundle. Cheap. RuntimeProblem `not-loaded`."""
+    from pcnc_runtime.live import read_source
+
+    with told(f"read `{name}`"):
+        return read_source(name)
 
 
 def read_schemas(name: str) -> tuple[TableSchema, ...]:
