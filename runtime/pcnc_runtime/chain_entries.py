@@ -16,7 +16,7 @@ from pcnc_runtime.attach import XdpMode
 from pcnc_runtime.attachments import attach_all, detach_all, devices_here
 from pcnc_runtime.bundle_store import StoredBundle
 from pcnc_runtime.counts import NO_GENERATION
-from pcnc_runtime.errors import problem_from_errno
+from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.generation import BYPASS, CHAIN_PINS, is_whole
 from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.kernel_maps import MapType, create_map
