@@ -20,7 +20,7 @@ from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.live_rules import LiveRule, shadowed
 from pcnc_runtime.pins import remove_tree
 from pcnc_runtime.records import AttachedAt, ChainRecord, Generation, State, TableRecord, What
-from pcnc_runtime.recovery import end_chains, has_its_counts, is_in_order, not_loaded, recover, remove_everything, settle
+from pcnc_runtime.recovery import end_chains, has_its_counts, is_in_order, not_loaded, recover, remove_everything, settle, tidy_up
 from pcnc_runtime.refusals import compiled_from
 from pcnc_runtime.state import Place, locked, place_of
 
@@ -145,7 +145,7 @@ class Loaded:
         try:
             self.state = settle(self.place, self.state, self.record)
         except (RuntimeProblem, OSError) as error:
-            why = error.message if isinstance(error, RuntimeProblem) else str(error)
+            why = error.message if isinstance(error, RuntimeProblem) else error.strerror or str(error)
             return (f"the change is in force, but what it replaced is still there ({why}): the next command tries again",)
         return ()
 
@@ -162,7 +162,11 @@ def opened(name: str) -> Iterator[Loaded]:
         if state is None:
             remove_everything(place)
             raise not_loaded(name)
-        yield Loaded(place, state, began)
+        try:
+            yield Loaded(place, state, began)
+        except BaseException:
+            tidy_up(place)
+            raise
 
 
 def no_such_table(manifest: Manifest, table: str) -> RuntimeProblem:

@@ -26,7 +26,7 @@ from pcnc_runtime.attach import (
 )
 from pcnc_runtime.changes import Attachment, AttachState, Moves
 from pcnc_runtime.devices import DeviceFacts, device_facts
-from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.moved_devices import find_moved
 from pcnc_runtime.namespaces import current_namespace, entered
 from pcnc_runtime.pins import list_pins, open_program
@@ -160,8 +160,23 @@ def detach_all(namespace: int, attachments: Sequence[AttachedAt]) -> tuple[Attac
             return tuple(_report(at, _detach_elsewhere(at)) for at in attachments)
         # An added clsact can go only when the filters of both directions are off.
         ordered = sorted(attachments, key=lambda at: at.added_qdisc)
-        reports = {at: _report(at, _detach(at)) for at in ordered}
+        reports: dict[AttachedAt, Attachment] = {}
+        for at in ordered:
+            try:
+                reports[at] = _report(at, _detach(at))
+            except (RuntimeProblem, OSError) as error:
+                raise _stays_on(at, error, list(reports)) from None
     return tuple(reports[at] for at in attachments)
+
+
+def _stays_on(at: AttachedAt, error: RuntimeProblem | OSError, off: Sequence[AttachedAt]) -> RuntimeProblem:
+    """What is told where a program cannot be taken off: which one, and which ones are off already."""
+    problem = problem_from_errno(OSError(error.errno or 0, ""), f"take the program off `{at.device}` {at.chain}")
+    if not error.errno and isinstance(error, RuntimeProblem):
+        problem = error
+    already = ", ".join(f"`{each.device}` {each.chain}" for each in off)
+    text = f"{problem.message}{f'; off already: {already}' if already else ''}"
+    return RuntimeProblem(problem.name, text, "what is on goes on; the same command again goes on from there", errno=problem.errno)
 
 
 def _detach(at: AttachedAt) -> AttachState:

@@ -16,7 +16,7 @@ from pathlib import Path
 from pcnc_runtime.bundle_store import VARIANTS
 from pcnc_runtime.changes import Attachment
 from pcnc_runtime.counts import ReadRecord, carry
-from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.generation import CHAIN_PINS, chains_of, is_whole, put_into_force, runs_in
 from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.history import add_entry
@@ -116,6 +116,14 @@ def sweep(place: Place, state: State) -> State:
     return _let_go(place, state, waited=False)
 
 
+def tidy_up(place: Place) -> None:
+    """Removes what a change has made that failed before it was in force. Where that cannot be done the next command does it."""
+    with suppress(OSError, RuntimeProblem):
+        state = place.read()
+        if state is not None and state.phase == "loaded" and not state.target:
+            sweep(place, state)
+
+
 def _let_go(place: Place, state: State, *, waited: bool) -> State:
     state = end_chains(place, state)
     _remove_unmentioned(place, state, waited=waited)
@@ -195,10 +203,17 @@ def tear_down(place: Place, state: State) -> tuple[Attachment, ...]:
         if state.phase == "loaded":
             place.write(state)
         raise
-    # Packets may still be in the blocks, which lose each other when their array is unpinned.
-    wait_for_packets()
-    remove_tree(place.pins)
-    place.remove_files()
+    try:
+        # Packets may still be in the blocks, which lose each other when their array is unpinned.
+        wait_for_packets()
+        remove_tree(place.pins)
+        place.remove_files()
+    except OSError as error:
+        problem = problem_from_errno(error, "remove all of it")
+        text = f"`{place.name}` is off its devices, but {problem.message}"
+        raise RuntimeProblem(
+            problem.name, text, f"`pcnc unload {place.name}` again removes the rest", errno=problem.errno
+        ) from None
     return reports
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.locks import hold_lock
@@ -148,11 +149,16 @@ class Place:
             write_generation(path, generation)
 
     def remove_files(self) -> None:
-        """Removes all records and copies. First goes what makes another start of the machine bring the service back."""
+        """Removes all records and copies; OSError where one stays. First goes what makes another start of the machine bring the service back."""
         with suppress(OSError):
             self.state.unlink()
             sync(self.folder)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, onerror=_unless_gone)
+
+
+def _unless_gone(_: object, __: str, raised: tuple[type[BaseException], BaseException, TracebackType]) -> None:
+    if not issubclass(raised[0], FileNotFoundError):
+        raise raised[1]
 
 
 def place_of(name: str) -> Place:
