@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Group
+from rich.text import Text
 
 from bench.flips import FLIP_BOUND, measure_flips
 from bench.report import effects_table, flips_table
 from bench.run_measurements import Measured, Show, run_measurements
 from soak.bounds import all_hold, at_most, bounds_table
 from soak.clients import clients_table, measure_clients
+from soak.faults import failures_in_words, faults_bounds, faults_table, measure_faults
 from soak.kills import faults_in_words, kills_bounds, kills_table, measure_kills
 from soak.mixed import Amounts, measure_mixed, mixed_table
 
@@ -42,12 +44,24 @@ def _clients(show: Show) -> Measured:
 def _kills(show: Show) -> Measured:
     result = measure_kills(show, seed=int(time.time()))
     bounds = kills_bounds(result)
-    words = faults_in_words(result.deaths)
-    shown = Group(kills_table(result), "", bounds_table("What must hold", bounds), *([words] if words else []))
-    return result, shown, all_hold(bounds)
+    words = Text(faults_in_words(result.deaths))
+    return result, Group(kills_table(result), "", bounds_table("What must hold", bounds), words), all_hold(bounds)
 
 
-MEASUREMENTS: Mapping[str, Callable[[Show], Measured]] = {"mixed": _mixed, "flips": _flips, "clients": _clients, "kills": _kills}
+def _faults(show: Show) -> Measured:
+    result = measure_faults(show)
+    bounds = faults_bounds(result)
+    words = Text(failures_in_words(result.failures))
+    return result, Group(faults_table(result), "", bounds_table("What must hold", bounds), words), all_hold(bounds)
+
+
+MEASUREMENTS: Mapping[str, Callable[[Show], Measured]] = {
+    "mixed": _mixed,
+    "flips": _flips,
+    "clients": _clients,
+    "kills": _kills,
+    "faults": _faults,
+}
 """By name, what runs: its results, a table of its bounds, and whether all of these held. Each part of a soak is one line here."""
 
 

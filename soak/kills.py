@@ -136,9 +136,12 @@ def _try(ground: ProvingGround, arguments: Arguments, refused_if: str) -> list[s
 
 def _may_follow(following: Arguments) -> tuple[Both, ...]:
     """What the gate may do after a command that followed a killed one."""
+    if "narrow.pcn" in following:
+        return (version(3, egress=False),)
     numbers = {"swap": (2,), "load": (1,)}.get(following[0], (1, 2))
     marks = (2,) if "replace" in following else (0, 1, 2)
-    return tuple(version(number, mark) for number in numbers for mark in marks)
+    without = (version(3, egress=False),) if following[0] in ("rules", "rollback") else ()
+    return (*(version(number, mark) for number in numbers for mark in marks), *without)
 
 
 # ---- which

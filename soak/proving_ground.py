@@ -61,6 +61,7 @@ _LOAD_TC = (*_LOAD, "--hook", "tc")
 _MARK = ("rules", NAME, "marks", "add", "17 -> mark(1)")
 _MARK_2 = ("rules", NAME, "marks", "replace", "17 -> mark(2)")
 _SWAP = ("swap", NAME, "two.pcn")
+_NARROW, _WIDE = ("swap", NAME, "narrow.pcn"), ("swap", NAME, "two.pcn")
 _ROLLBACK, _UNLOAD = ("rollback", NAME), ("unload", NAME)
 _ADD = ("rules", NAME, "sources", "add", "203.0.113.0/24 -> drop")
 _LOADED = (_LOAD, _MARK)
@@ -71,6 +72,10 @@ COMMANDS = (
     Command("load --hook tc", (), _LOAD_TC, UNLOADED, version(1, 0), (_UNLOAD, _LOAD), lossless=False, only_netlink=True),
     Command("rules", _LOADED, _MARK_2, version(1), version(1, 2), (_MARK_2, *_CHANGES)),
     Command("swap", _LOADED, _SWAP, version(1), version(2), (*_CHANGES, _ROLLBACK)),
+    Command("swap, a chain goes", _LOADED, _NARROW, version(1), version(3, egress=False), (_NARROW, *_CHANGES), lossless=False),
+    Command(
+        "swap, a chain comes", (*_LOADED, _NARROW), _WIDE, version(3, egress=False), version(2), (*_CHANGES, _WIDE), lossless=False
+    ),
     Command("rollback", (*_LOADED, _SWAP), _ROLLBACK, version(2), version(1), (*_CHANGES, _ROLLBACK)),
     Command("unload", _LOADED, _UNLOAD, version(1), UNLOADED, (_UNLOAD, _LOAD), lossless=False),
     Command(
@@ -153,15 +158,20 @@ class ProvingGround:
                 raise RuntimeError(f"`pcnc {' '.join(arguments)}`: {done.words}")
 
     def watched(
-        self, command: Command, decide: Callable[[Listener, Call], None], *, everything: bool = False
+        self,
+        command: Command,
+        decide: Callable[[Listener, Call], None],
+        *,
+        everything: bool = False,
+        which: Callable[[Call], bool] = lambda call: call.changes,
     ) -> tuple[Ended, list[str]]:
-        """Runs a command under traffic, each call that changes something (or every one) given to `decide`; and what was wrong.
+        """Runs a command under traffic; and what was wrong. Each call that changes something (or `which`, or all) goes to `decide`.
 
         Before each such call packets are sent, and judged: what the gate does between two calls does not depend on luck.
         """
 
         def look_and_decide(listener: Listener, call: Call) -> None:
-            if everything or call.changes:
+            if everything or which(call):
                 self.held.note(call)
                 self.scene.probe()
                 decide(listener, call)

@@ -171,7 +171,10 @@ def detach_all(namespace: int, attachments: Sequence[AttachedAt]) -> tuple[Attac
 
 def _stays_on(at: AttachedAt, error: RuntimeProblem | OSError, off: Sequence[AttachedAt]) -> RuntimeProblem:
     """What is told where a program cannot be taken off: which one, and which ones are off already."""
-    problem = problem_from_errno(OSError(error.errno or 0, ""), f"take the program off `{at.device}` {at.chain}")
+    with suppress(RuntimeProblem, OSError):
+        if state_here(at) != "attached":  # its filter is off, and the qdisc stays
+            off = [*off, at]
+    problem = problem_from_errno(OSError(error.errno or 0, ""), f"take all of it off `{at.device}` {at.chain}")
     if not error.errno and isinstance(error, RuntimeProblem):
         problem = error
     already = ", ".join(f"`{each.device}` {each.chain}" for each in off)

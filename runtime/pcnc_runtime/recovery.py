@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -203,18 +203,24 @@ def tear_down(place: Place, state: State) -> tuple[Attachment, ...]:
         if state.phase == "loaded":
             place.write(state)
         raise
-    try:
+    with _off_its_devices(place):
         # Packets may still be in the blocks, which lose each other when their array is unpinned.
         wait_for_packets()
         remove_tree(place.pins)
         place.remove_files()
+    return reports
+
+
+@contextmanager
+def _off_its_devices(place: Place) -> Iterator[None]:
+    """What fails from here on is told with the words that packets are not filtered any more."""
+    try:
+        yield
     except OSError as error:
         problem = problem_from_errno(error, "remove all of it")
         text = f"`{place.name}` is off its devices, but {problem.message}"
-        raise RuntimeProblem(
-            problem.name, text, f"`pcnc unload {place.name}` again removes the rest", errno=problem.errno
-        ) from None
-    return reports
+        help = f"`pcnc unload {place.name}` again removes the rest"
+        raise RuntimeProblem(problem.name, text, help, errno=problem.errno) from None
 
 
 def remove_service(place: Place) -> tuple[Attachment, ...]:
@@ -234,7 +240,8 @@ def remove_service(place: Place) -> tuple[Attachment, ...]:
             raise not_loaded(place.name)
         state = _without_records(place)
     reports = tear_down(place, state)
-    remove_everything(place)
+    with _off_its_devices(place):
+        remove_everything(place)
     return reports
 
 

@@ -149,7 +149,10 @@ class Place:
             write_generation(path, generation)
 
     def remove_files(self) -> None:
-        """Removes all records and copies; OSError where one stays. First goes what makes another start of the machine bring the service back."""
+        """Removes all records and copies. First goes what makes another start of the machine bring the service back.
+
+        OSError where something stays.
+        """
         with suppress(OSError):
             self.state.unlink()
             sync(self.folder)
