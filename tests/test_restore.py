@@ -28,6 +28,7 @@ from pcnc_runtime.operations import (
     save,
     set_configs,
     statistics,
+    swap,
     unload,
 )
 from pcnc_runtime.pins import remove_tree
@@ -134,6 +135,56 @@ def test_xdp_runs_in_the_mode_that_it_had(wire: Wire, mode: str) -> None:
             found = xdp_attachment("eth0")
         assert found is not None
         assert found.mode == mode
+
+
+def test_where_a_driver_has_no_native_xdp_any_more_it_runs_in_generic_mode(wire: Wire) -> None:
+    with loaded(wire, FIREWALL) as name:
+        assert [at.mode for at in describe(name).attachments] == ["native"]
+        went_down(name)
+        wire.right.run("ip", "link", "del", "eth0")
+        wire.right.run("ip", "link", "add", "eth0", "type", "bridge")
+        change = only(restore([name])).change
+        assert change is not None
+        assert change.warnings == ("`eth0` has no native XDP any more; it runs in generic mode, which is slower",)
+        assert [(at.mode, at.state) for at in describe(name).attachments] == [("generic", "attached")]
+
+
+BOTH = FIREWALL.replace("chain ingress { sources; destinations }", "chain ingress { sources }\n    chain egress { destinations }")
+
+
+@pytest.mark.parametrize(("first", "second"), [(FIREWALL, BOTH), (BOTH, FIREWALL)])
+def test_a_service_whose_chains_changed_comes_back_with_those_it_has(wire: Wire, first: str, second: str) -> None:
+    with loaded(wire, first) as name:
+        swap(name, compiled(second).bundle)
+        change_rules(name, [AddRule("sources", prefix("10.1.0.0/16"))])
+        swap(name, compiled(first).bundle)
+        before = describe(name)
+        went_down(name)
+        change = only(restore([name])).change
+        assert change is not None
+        assert change.notes == ()
+        after = describe(name)
+        assert [(at.chain, at.state) for at in after.attachments] == [(at.chain, "attached") for at in before.attachments]
+        assert after.previous == before.previous
+        assert [wire.passes(udp(f"10.{octet}.0.1")) for octet in (1, 2)] == [False, True]
+        rollback(name)
+        assert {at.chain for at in describe(name).attachments} != {at.chain for at in before.attachments}
+        assert [wire.passes(udp(f"10.{octet}.0.1")) for octet in (1, 2)] == [False, True]
+        rollback(name)
+        swap(name, compiled(second).bundle)
+        assert not wire.passes(udp("10.1.0.1"))
+        found = traces(name)
+    assert found.remaining() == []
+
+
+def test_a_rollback_goes_to_another_version_after_a_reboot_too(wire: Wire) -> None:
+    with loaded(wire, with_rules(FIREWALL, "sources", "10.1.0.0/16 -> drop")) as name:
+        swap(name, compiled(with_rules(FIREWALL, "sources", "10.2.0.0/16 -> drop")).bundle)
+        went_down(name)
+        restore([name])
+        assert [wire.passes(udp(f"10.{octet}.0.1")) for octet in (1, 2)] == [True, False]
+        rollback(name)
+        assert [wire.passes(udp(f"10.{octet}.0.1")) for octet in (1, 2)] == [False, True]
 
 
 def test_services_come_back_in_the_order_in_which_they_were_loaded(wire: Wire) -> None:
