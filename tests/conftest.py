@@ -9,6 +9,7 @@ from functools import cache
 import pytest
 
 from bench.lab import Lab
+from pcnc_runtime.bcc import find_bcc
 from pcnc_runtime.build import find_clang
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.kernel_maps import MapType, create_map
@@ -29,6 +30,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     in_kernel = item.get_closest_marker("kernel") is not None
     if (in_kernel or item.get_closest_marker("clang") is not None) and (reason := _why_no_clang()):
         pytest.skip(reason)
+    if item.get_closest_marker("bcc") is not None and (reason := _why_no_bcc()):
+        pytest.skip(reason)
     if in_kernel and (reason := _why_no_kernel()):
         pytest.skip(reason)
 
@@ -48,6 +51,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def _why_no_clang() -> str:
     try:
         find_clang()
+    except RuntimeProblem as problem:
+        return problem.message
+    return ""
+
+
+@cache
+def _why_no_bcc() -> str:
+    try:
+        find_bcc()
     except RuntimeProblem as problem:
         return problem.message
     return ""

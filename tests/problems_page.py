@@ -61,13 +61,17 @@ error[verifier-refused]: the kernel's verifier refuses `mark`: R1 offset is outs
 
 ### clang-refused, bcc-refused
 
-Clang, or BCC, does not take the C of a program. That is a fault of pcnc, too, and told in the same way.
+Clang does not take the C of a program. That is a fault of pcnc, too, and told in the same way.
+
+### bcc-refused
+
+The same of [BCC](toolchains.md).
 
 ### How to report it
 
 What helps to find the fault: the source, or the bundle; the command, and all that it prints with `--verbose`; the line with the
-versions of pcnc, the kernel and clang, which stands in what is printed. Where rules were added since, `pcnc rules NAME TABLE list`
-of the service: code is made for the rules that there are. A bundle of the source holds the C as it was compiled:
+versions of pcnc, the kernel and the compiler, which stands in what is printed. Where rules were added since, `pcnc rules NAME TABLE
+list` of the service: code is made for the rules that there are. A bundle of the source holds the C as it was compiled:
 `pcnc build FILE -o DIR`.
 
 Report it where you have pcnc from.

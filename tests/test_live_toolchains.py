@@ -26,7 +26,7 @@ from tests.command_line import EXAMPLES, no_compiler, pcnc
 from tests.live_service import FIREWALL, Wire, chain, new_name, prefix, traces, udp
 from tests.loaded_by_command import loaded
 
-pytestmark = [pytest.mark.kernel, pytest.mark.clang]
+pytestmark = [pytest.mark.kernel, pytest.mark.clang, pytest.mark.bcc]
 
 
 @pytest.fixture

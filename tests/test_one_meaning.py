@@ -39,6 +39,7 @@ def test_random_programs(seed: int, hook: Hook, pruned: bool) -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.bcc
 @pytest.mark.parametrize(("seed", "hook", "pruned"), [(8, "xdp", True), (9, "xdp", False), (10, "tc", True), (11, "tc", False)])
 def test_random_programs_by_bcc(seed: int, hook: Hook, pruned: bool) -> None:
     try_random_program(seed, hook, pruned, "bcc")

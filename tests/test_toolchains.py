@@ -26,7 +26,7 @@ from pcnc_runtime.objects import ObjectFile
 from pcnc_runtime.toolchains import choose_compiler, toolchain_of
 from tests.command_line import EXAMPLES, no_compiler, pcnc
 
-pytestmark = pytest.mark.clang
+pytestmark = [pytest.mark.clang, pytest.mark.bcc]
 
 FIREWALL = EXAMPLES / "firewall.pcn"
 PROGRAM = '__attribute__((section("xdp"), used)) int f(void) {{ {} return 1; }}\n'

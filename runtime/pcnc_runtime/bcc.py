@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -105,18 +106,19 @@ def compile_with_bcc(bcc: Bcc, texts: Sequence[Text]) -> list[bytes]:
 def _run(path: str, texts: Sequence[Text]) -> list[bytes]:
     if not texts:
         return []
-    asked: list[dict[str, Any]] = [{"library": path, "cpu": CPU, "flags": FLAGS}]
-    asked += [{"text": each.text, "files": dict(each.files)} for each in texts]
     # Isolated: whatever lies in the folder of the user, or is meant for the user's own Python, is not for this one.
     command = [sys.executable, "-I", "-S", str(_PROGRAM)]
     try:
-        done = subprocess.run(
-            command,
-            input="".join(f"{json.dumps(each)}\n" for each in asked).encode(),
-            capture_output=True,
-            timeout=_TIMEOUT * len(texts),
-            check=False,
-        )
+        with tempfile.TemporaryDirectory(prefix="pcnc-bcc-") as folder:
+            asked: list[dict[str, Any]] = [{"library": path, "cpu": CPU, "flags": FLAGS, "folder": folder}]
+            asked += [{"text": each.text, "files": dict(each.files)} for each in texts]
+            done = subprocess.run(
+                command,
+                input="".join(f"{json.dumps(each)}\n" for each in asked).encode(),
+                capture_output=True,
+                timeout=_TIMEOUT * len(texts),
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         names = ", ".join(f"`{each.name}`" for each in texts)
         raise RuntimeProblem("bcc-refused", f"BCC took more than {_TIMEOUT:.0f} s for each of {names}") from None

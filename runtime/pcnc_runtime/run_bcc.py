@@ -30,6 +30,7 @@ _LICENSE_OF_BCC = b"_license"  # what BCC writes behind every text
 _LEFT_OUT = ("__BPF_HELPERS_H", "_UAPI__LINUX_BPF_H__", "__BCC_PROTO_H")
 _OBJECT_FILE, _OPTIMISED, _RELOCATABLE, _ANY_CODE = 1, 2, 2, 0  # llvm-c/TargetMachine.h
 _CLONE_NEWNS, _CLONE_NEWUSER, _MS_BIND = 0x20000, 0x10000000, 0x1000
+_PR_SET_PDEATHSIG = 1
 
 _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "bpf_module_create_c_from_string": (c_void_p, (c_char_p, c_uint, POINTER(c_char_p), c_int, c_bool, c_char_p)),
@@ -49,7 +50,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
 
 
 def main() -> int:
-    """Reads `{"library", "cpu", "flags"}`, then a `{"text", "files"}` a line; answers each with a line.
+    """Reads `{"library", "cpu", "flags", "folder"}`, then a `{"text", "files"}` a line; answers each with a line.
 
     `{"object"}` (base64) or `{"refused"}` with the words of BCC. Before these comes `{"cannot"}` with a reason, empty where it can.
     """
@@ -62,7 +63,7 @@ def main() -> int:
     _hide_kernel_symbols()
     for line in sys.stdin:
         each = json.loads(line)
-        with tempfile.TemporaryDirectory(prefix="pcnc-bcc-") as folder:
+        with tempfile.TemporaryDirectory(dir=asked["folder"]) as folder:
             _answer(_compile(library, Path(folder), each["text"], each["files"], asked["flags"], asked["cpu"]))
     return 0
 
@@ -121,6 +122,7 @@ def _in_child(folder: Path, inside: Path, run: Callable[[], bool]) -> tuple[byte
         if pid == 0:
             status = 1
             try:
+                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, c_ulong(signal.SIGKILL))
                 os.chdir(inside)
                 os.dup2(output.fileno(), 1)
                 os.dup2(words.fileno(), 2)
