@@ -21,12 +21,13 @@ from pcnc_runtime import attach
 from pcnc_runtime.attach import Direction, XdpMode, attach_tc, attach_xdp, detach_tc, detach_xdp, has_clsact, xdp_attachment
 from pcnc_runtime.counts import NO_GENERATION
 from pcnc_runtime.errors import RuntimeProblem
-from pcnc_runtime.operations import describe, load, rollback, set_configs, swap, unload
+from pcnc_runtime.operations import describe, load, restore, rollback, set_configs, swap, unload
 from pcnc_runtime.pins import list_pins, open_map, unlink
 from pcnc_runtime.probe import load_minimal
 from pcnc_runtime.programs import ProgramType
 from pcnc_runtime.state import place_of
 from tests.live_service import Wire, chain, compiled, loaded, new_name, reason, traces, udp
+from tests.reboot import went_down
 
 pytestmark = pytest.mark.kernel
 
@@ -345,4 +346,22 @@ def test_a_service_that_lost_the_entry_of_one_chain_says_so(wire: Wire) -> None:
             assert caught.value.name == "pins-lost"
         assert filters(wire)[0]
         assert {at.state for at in unload(name)} == {"attached"}
+    assert on_device(wire) == set()
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_reboot_brings_the_version_with_the_other_chains_back_too(wire: Wire, hook: Hook) -> None:
+    """What was in force, and what a rollback goes to."""
+    with loaded(wire, IN, hook) as name:
+        swap(name, compiled(BOTH, hook).bundle)
+        swap(name, compiled(OUT, hook).bundle)
+        went_down(name)
+        assert filters(wire) == (False, False)
+        assert [each.outcome for each in restore([name])] == ["restored"]
+        assert filters(wire) == (False, True)
+        for wanted in ((True, True), (False, True)):
+            rollback(name)
+            assert filters(wire) == wanted
+        found = traces(name)
+    assert found.remaining() == []
     assert on_device(wire) == set()
