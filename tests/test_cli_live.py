@@ -79,6 +79,20 @@ def test_from_load_to_unload(wire: Wire) -> None:
     assert "error[not-loaded]" in service.run("show").errors
 
 
+def test_a_chain_that_comes_or_goes_is_told(wire: Wire, firewall: Service, tmp_path: Path) -> None:
+    both = tmp_path / "both.pcn"
+    both.write_text(FIREWALL.replace("chain ingress", "chain egress { stage out { if udp { drop } } }\n    chain ingress"))
+    assert "chain egress +" in firewall.run("swap", str(both), "--dry-run").check().output
+    assert wire.leaves(udp())
+    assert "\n  eth0 egress (tc)\n" in firewall.run("swap", str(both)).check().output
+    assert not wire.leaves(udp())
+    told = firewall.run("rollback", "--json").check().json
+    assert (told["attachments"], [(at["device"], at["chain"]) for at in told["detached"]]) == ([], [("eth0", "egress")])
+    assert wire.leaves(udp())
+    assert "\n  eth0 egress (tc)\n" in firewall.run("rollback").check().output
+    assert "\n  eth0 egress (tc), taken off\n" in firewall.run("rollback").check().output
+
+
 def test_a_bundle_needs_no_compiler(wire: Wire, tmp_path: Path) -> None:
     name, bundle = new_name(), tmp_path / "bundle"
     pcnc("build", EXAMPLES / "firewall.pcn", "-o", bundle, "--hook", "tc").check()
