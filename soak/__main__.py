@@ -17,6 +17,7 @@ from soak.clients import clients_table, measure_clients
 from soak.faults import failures_in_words, faults_bounds, faults_table, measure_faults
 from soak.kills import faults_in_words, kills_bounds, kills_table, measure_kills
 from soak.mixed import Amounts, measure_mixed, mixed_table
+from soak.pairs import PAIRS, measure_pairs
 
 
 def _mixed(show: Show) -> Measured:
@@ -55,12 +56,20 @@ def _faults(show: Show) -> Measured:
     return result, Group(faults_table(result), "", bounds_table("What must hold", bounds), words), all_hold(bounds)
 
 
+def _pairs(show: Show) -> Measured:
+    show(f"{PAIRS} pairs at each hook")
+    result = measure_pairs()
+    bounds = result.bounds()
+    return result, bounds_table("Swaps between versions drawn at random", bounds, result.words), all_hold(bounds)
+
+
 MEASUREMENTS: Mapping[str, Callable[[Show], Measured]] = {
     "mixed": _mixed,
     "flips": _flips,
     "clients": _clients,
     "kills": _kills,
     "faults": _faults,
+    "pairs": _pairs,
 }
 """By name, what runs: its results, a table of its bounds, and whether all of these held. Each part of a soak is one line here."""
 
