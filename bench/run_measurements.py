@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -22,6 +23,8 @@ Show = Callable[[str], None]
 Measured = tuple[Any, RenderableType, bool]
 """Results (a dataclass, or a list of one), what people see of them, and whether what must hold did hold."""
 
+_INTERRUPTED = 128 + signal.SIGINT
+
 _WIDTH = 110
 """Columns where there is no terminal that has some."""
 
@@ -29,7 +32,10 @@ _WIDTH = 110
 def run_measurements(
     package: str, description: str, measurements: Mapping[str, Callable[[Show], Measured]], arguments: Sequence[str] | None
 ) -> int:
-    """Runs the measurements asked for, all without a name; 1 where something did not hold, or the kernel refused."""
+    """Runs the measurements asked for, all without a name; 1 where something did not hold, or the kernel refused.
+
+    Ctrl-C ends it with 130.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m {package}", description=description)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(measurements)}; all, if none is given")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -53,6 +59,9 @@ def run_measurements(
                 print(f"{package}: {name}: {problem}", file=sys.stderr)
                 held = False
                 continue
+            except KeyboardInterrupt:
+                print(f"{package}: {name}: interrupted; what it had made is removed", file=sys.stderr)
+                return _INTERRUPTED
             results[name] = to_json(result)
             held = held and good
             if not given.json:

@@ -79,3 +79,13 @@ def test_one_that_cannot_run_does_not_end_the_others(capsys: pytest.CaptureFixtu
     out, err = capsys.readouterr()
     assert "soak: refused: the kernel says no" in err
     assert "Losses" in out
+
+
+def test_who_interrupts_it_is_told_that_nothing_remains(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(show: Show) -> Measured:
+        raise KeyboardInterrupt
+
+    assert run_measurements("soak", "", {"long": interrupted, "losses": part(0)}, []) == 130
+    out, err = capsys.readouterr()
+    assert "soak: long: interrupted" in err
+    assert "Losses" not in out
