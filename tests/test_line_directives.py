@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from pcnc.manifest import Hook
 from pcnc.shape import shape_of, widest_shape
 from pcnc.source import Source, Span
 from pcnc_ebpf.plan import compile_variant, plan_manifest
+from pcnc_runtime.bcc import find_bcc
+from pcnc_runtime.build import Compiler, find_clang
 from pcnc_runtime.bundle import Bundle, build_bundle
 from pcnc_runtime.errors import RuntimeProblem
 from tests.command_line import EXAMPLES
@@ -225,20 +228,22 @@ def test_objects_hold_the_lines_and_nothing_of_the_folder(tmp_path: Path, monkey
     assert not [path for path, content in made[0].items() if path.endswith(".c") and b"#line" in content]
 
 
-def bundle_of(text: str, path: str, tampered: tuple[str, str] = ("", "")) -> Bundle:
+def bundle_of(text: str, path: str, tampered: tuple[str, str] = ("", ""), compiler: Compiler | None = None) -> Bundle:
     """A bundle of a service, one piece of its C replaced."""
     program = check(Source(path, text)).program
     (service,) = program.services
     variant = compile_variant(program, service, widest_shape(service.schemas), "xdp", "general")
     manifest, code = plan_manifest(program, service, "xdp", [variant])
-    return build_bundle(manifest, {name: text.replace(*tampered) for name, text in code.items()})
+    return build_bundle(manifest, {name: text.replace(*tampered) for name, text in code.items()}, compiler)
 
 
 @pytest.mark.clang
-def test_clang_speaks_of_the_line() -> None:
+@pytest.mark.parametrize(("find", "name"), [(find_clang, "clang-refused"), (find_bcc, "bcc-refused")])
+def test_compilers_speak_of_the_line(find: Callable[[], Compiler], name: str) -> None:
     with pytest.raises(RuntimeProblem) as told:
-        bundle_of(SERVICE, "lines.pcn", ("\t\tat[8] = value;", "\t\tat[8] = valve;"))
-    assert told.value.name == "clang-refused"
+        bundle_of(SERVICE, "lines.pcn", ("\t\tat[8] = value;", "\t\tat[8] = valve;"), find())
+    assert told.value.name == name
     refusal = told.value.refusal
     assert refusal is not None
     assert (refusal.file, refusal.line) == ("lines.pcn", line_of("ipv4.ttl = 4"))
+    assert refusal.reason.startswith("use of undeclared identifier 'valve'")

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -112,6 +112,8 @@ class _Watcher:
         self.tell("watching", f"{self._name}: {self._file} is watched{', and is not what runs' if is_new else ''}; {self._now()}")
         if is_new:
             self._swap(source, compiler, None)
+        else:
+            self._get_ready(source, compiler, first)
         looked, away_since = time.time(), 0.0
         for _ in moments(self._file):
             self._look_at_service(first)
@@ -128,6 +130,13 @@ class _Watcher:
                 away_since = 0.0
                 # Where the file does not say when it was saved, it was since the last look.
                 seen = now if self._save(compiler, max(now.saved, before)) else None
+
+    def _get_ready(self, source: Source, compiler: Compiler, running: Running) -> None:
+        """Compiles what is in force, which the cache has: the first save finds the compiler imported, and is as quick as others."""
+        from pcnc.cli.compile_service import build_service, service_of
+
+        with self._silence(), suppress(CompileError, RuntimeProblem):
+            build_service(service_of(source, self._service, running.service), running.hook, compiler)
 
     def interrupted(self, interrupt: KeyboardInterrupt | Interrupted) -> Interrupted:
         """What Ctrl-C ends: the watching, and nothing else."""
