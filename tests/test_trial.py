@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pcnc.interpret import Interpreter
-from pcnc.manifest import Hook
+from pcnc.manifest import Hook, Toolchain
 from pcnc_ebpf.plan import plan_manifest
 from pcnc_runtime.trial import Trial
 from tests.agreement import compiler
@@ -39,13 +39,13 @@ service sums { chain ingress { stage change {
 """
 
 
-def agree(text: str, hook: Hook, frames: list[bytes]) -> None:
+def agree(text: str, hook: Hook, frames: list[bytes], toolchain: Toolchain | None = None) -> None:
     """Both do the same to each of these frames."""
     program, service = compile_text(text)
     manifest, _ = plan_manifest(program, service, hook, [])
     interpreter = Interpreter(program, service, {})
 
-    with Trial(manifest, compiler(program, service, hook)) as trial:
+    with Trial(manifest, compiler(program, service, hook, toolchain=toolchain)) as trial:
         for frame in frames:
             meant, actual = interpreter.run("ingress", frame), trial.run("ingress", frame)
             assert (actual.verdict, actual.reason) == (meant.verdict, meant.reason)
@@ -54,6 +54,16 @@ def agree(text: str, hook: Hook, frames: list[bytes]) -> None:
 
 @pytest.mark.parametrize("covers", ["header", "header, payload", "payload", "header, payload, pseudo"])
 def test_sums_inside_sums(hook: Hook, covers: str) -> None:
+    try_sums(hook, covers, "clang")
+
+
+@pytest.mark.bcc
+@pytest.mark.parametrize("covers", ["payload", "header, payload, pseudo"])
+def test_sums_inside_sums_by_bcc(hook: Hook, covers: str) -> None:
+    try_sums(hook, covers, "bcc")
+
+
+def try_sums(hook: Hook, covers: str, toolchain: Toolchain) -> None:
     text = SUMS.replace("CHECKSUM", covers)
     headers = text[: text.index("service sums")]
     packets = [
@@ -65,4 +75,4 @@ def test_sums_inside_sums(hook: Hook, covers: str) -> None:
         for length in (0, 1, 6)
         if not (port == 10 and length)
     ]
-    agree(text, hook, [packet.ljust(60, b"\0") for packet in packets])
+    agree(text, hook, [packet.ljust(60, b"\0") for packet in packets], toolchain)

@@ -167,6 +167,11 @@ INLINE u32 pcnc_reach(struct pcnc_context *ctx)
 INLINE u8 *pcnc_bytes(struct pcnc_context *ctx, u32 offset, u32 size)
 {
 	u8 *start, *end;
+#if __clang_major__ < 19
+	/* these would compare a copy of the offset, and the verifier does not take what it learns of one for the other */
+	if (!__builtin_constant_p(offset))
+		asm volatile("" : "+r"(offset));
+#endif
 	if (offset > PCNC_FARTHEST)
 		return 0;
 	start = pcnc_start(ctx) + offset;
