@@ -18,6 +18,7 @@ from soak.faults import failures_in_words, faults_bounds, faults_table, measure_
 from soak.kills import faults_in_words, kills_bounds, kills_table, measure_kills
 from soak.mixed import Amounts, measure_mixed, mixed_table
 from soak.pairs import PAIRS, measure_pairs
+from soak.sequences import play_sequence, sequence_bounds
 
 
 def _mixed(show: Show) -> Measured:
@@ -63,6 +64,18 @@ def _pairs(show: Show) -> Measured:
     return result, bounds_table("Swaps between versions drawn at random", bounds, result.words), all_hold(bounds)
 
 
+def _sequences(show: Show) -> Measured:
+    result = play_sequence(400, seed=int(time.time()), show=show)
+    bounds = sequence_bounds(result)
+    caption = f"seed {result.seed}; {result.seconds / 60:.0f} minutes"
+    words = Text("\n".join((*result.left, *result.faults)[:20]))
+    return (
+        result,
+        Group(bounds_table("Random commands, and what is left after each unload", bounds, caption), words),
+        all_hold(bounds),
+    )
+
+
 MEASUREMENTS: Mapping[str, Callable[[Show], Measured]] = {
     "mixed": _mixed,
     "flips": _flips,
@@ -70,6 +83,7 @@ MEASUREMENTS: Mapping[str, Callable[[Show], Measured]] = {
     "kills": _kills,
     "faults": _faults,
     "pairs": _pairs,
+    "sequences": _sequences,
 }
 """By name, what runs: its results, a table of its bounds, and whether all of these held. Each part of a soak is one line here."""
 

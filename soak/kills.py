@@ -20,7 +20,7 @@ from bench.lab import Lab
 from soak.bounds import Bound, at_least, exactly
 from soak.interception import Call, Listener
 from soak.proving_ground import COMMANDS, NAME, Arguments, Command, ProvingGround, uncivil
-from soak.scene import UNLOADED, Both, version
+from soak.scene import OPEN, UNLOADED, Both, version
 
 AT_ITS_END = "(at its end)"
 
@@ -140,7 +140,7 @@ def _may_follow(following: Arguments) -> tuple[Both, ...]:
         return (version(3, egress=False),)
     numbers = {"swap": (2,), "load": (1,)}.get(following[0], (1, 2))
     marks = (2,) if "replace" in following else (0, 1, 2)
-    without = (version(3, egress=False),) if following[0] in ("rules", "rollback") else ()
+    without = (version(3, egress=False), Both(OPEN, version(1).egress)) if following[0] in ("rules", "rollback") else ()
     return (*(version(number, mark) for number in numbers for mark in marks), *without)
 
 

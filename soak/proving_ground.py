@@ -23,11 +23,14 @@ from pcnc_runtime.pins import remove_tree
 from pcnc_runtime.records import read_state
 from soak.driver import Driver, Ended
 from soak.interception import Call, Listener
-from soak.scene import OPEN, UNLOADED, Both, Counted, Scene, gate, version
+from soak.scene import OPEN, OWN_NAMES, UNLOADED, Both, Counted, Scene, gate, version
 
 NAME = "gate"
 _PATIENCE = 5.0
 """Seconds after which what the kernel has not freed counts as left behind; it frees with a delay."""
+
+_LONGEST_NAME = 15
+"""Letters of a name that the kernel keeps."""
 
 Arguments = tuple[str, ...]
 
@@ -35,6 +38,8 @@ Arguments = tuple[str, ...]
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command under test: what comes before it, its arguments, and what the gate does before and after.
+
+    Before it come commands of ours, and of `ip`.
 
     `others`: commands that must work after it died, one of which is tried each time. `lossless`: it loses no packet; putting
     XDP on a device and taking it off does, in the driver. `only_netlink`: of its calls only those that send to netlink, and
@@ -64,6 +69,9 @@ _SWAP = ("swap", NAME, "two.pcn")
 _NARROW, _WIDE = ("swap", NAME, "narrow.pcn"), ("swap", NAME, "two.pcn")
 _ROLLBACK, _UNLOAD = ("rollback", NAME), ("unload", NAME)
 _ADD = ("rules", NAME, "sources", "add", "203.0.113.0/24 -> drop")
+_OFF, _RESTORE = ("ip", "link", "set", "eth0", "xdp", "off"), ("restore", NAME)
+_HALF_OFF = Both(OPEN, version(1).egress)
+"""Somebody has taken the program off that looks at what comes in."""
 _LOADED = (_LOAD, _MARK)
 _CHANGES = (_SWAP, _ADD, _UNLOAD)
 
@@ -77,6 +85,7 @@ COMMANDS = (
         "swap, a chain comes", (*_LOADED, _NARROW), _WIDE, version(3, egress=False), version(2), (*_CHANGES, _WIDE), lossless=False
     ),
     Command("rollback", (*_LOADED, _SWAP), _ROLLBACK, version(2), version(1), (*_CHANGES, _ROLLBACK)),
+    Command("restore", (*_LOADED, _OFF), _RESTORE, _HALF_OFF, version(1), (_RESTORE, _UNLOAD, _ADD), lossless=False),
     Command("unload", _LOADED, _UNLOAD, version(1), UNLOADED, (_UNLOAD, _LOAD), lossless=False),
     Command(
         "unload --hook tc", (_LOAD_TC, _MARK), _UNLOAD, version(1), UNLOADED, (_LOAD, _UNLOAD), lossless=False, only_netlink=True
@@ -127,7 +136,9 @@ class ProvingGround:
         self.temporary, self.cache = self.folder / "tmp", self.folder / "cache"
         for made in (self.records, self.bpffs, self.temporary, self.cache):
             made.mkdir()
-        texts = {"one": gate(1), "two": gate(2), "narrow": gate(3, egress=False)}
+        tag = str(os.getpid())
+        self.names = tuple(f"{name}{tag}"[:_LONGEST_NAME] for name in OWN_NAMES)
+        texts = {"one": gate(1, tag=tag), "two": gate(2, tag=tag), "narrow": gate(3, egress=False, tag=tag)}
         for name, text in texts.items():
             (self.folder / f"{name}.pcn").write_text(text)
         subprocess.run(["mount", "-t", "bpf", "bpf", str(self.bpffs)], check=True)
@@ -146,13 +157,17 @@ class ProvingGround:
     def warm_up(self, command: Command) -> None:
         """Runs a command and those before it once, so that everything is compiled."""
         for arguments in (*command.before, command.arguments, *command.others, _LOAD, _SWAP):
-            self.driver.run(*arguments)
+            if arguments[0] != "ip":
+                self.driver.run(*arguments)
         self.driver.run(*_UNLOAD)
         self._cached = _files_in(self.cache)
 
     def prepare(self, command: Command) -> None:
         """Brings the gate to where a command begins. RuntimeError where that fails."""
         for arguments in command.before:
+            if arguments[0] == "ip":
+                self.scene.gated.run(*arguments)
+                continue
             done = self.driver.run(*arguments)
             if done.status:
                 raise RuntimeError(f"`pcnc {' '.join(arguments)}`: {done.words}")

@@ -32,6 +32,7 @@ _BURST, _PAUSE = 8, 0.002
 
 GATE = """
 service gate {
+    config lowest: u8 = 0
     table sources {
         match   ipv4.src: lpm
         action  drop, next
@@ -50,6 +51,9 @@ service gate {
     meta written: u16
     action mark(value: u16) { written = value }
     chain ingress {
+        stage guardTAG {
+            if ipv4 and ipv4.ttl < lowest { drop }
+        }
         stage first {
             if ipv4 { ipv4.dscp = VERSION }
         }
@@ -64,29 +68,33 @@ service gate {
     }
 EGRESS}
 """
-_EGRESS = """    table departures {
+_EGRESS = """    table departsTAG {
         match   ipv4.src: lpm
         action  drop, next
         default next
         size    64
         count   packets
     }
-    rules departures { 10.0.0.0/8 -> drop }
+    rules departsTAG { 10.0.0.0/8 -> drop }
     chain egress {
-        stage out_first {
+        stage leavingTAG {
             if ipv4 { ipv4.dscp = VERSION }
         }
-        departures
-        stage out_last {
+        departsTAG
+        stage leftTAG {
             if ipv4 { ipv4.ttl = VERSION }
         }
     }
 """
 
 
-def gate(version: int, *, egress: bool = True) -> str:
-    """The text of a version of the gate, 1 to 3; without the chain egress if so wished."""
-    return GATE.replace("EGRESS", _EGRESS if egress else "").replace("VERSION", str(version))
+def gate(version: int, *, egress: bool = True, tag: str = "") -> str:
+    """The text of a version of the gate, 1 to 3; without the chain egress if so wished. `tag` ends the names `OWN_NAMES`."""
+    return GATE.replace("EGRESS", _EGRESS if egress else "").replace("VERSION", str(version)).replace("TAG", tag)
+
+
+OWN_NAMES = ("guard", "departs", "leaving", "left")
+"""Of stages and tables, and so of blocks and maps in the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
