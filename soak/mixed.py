@@ -114,6 +114,7 @@ class Mixed:
         phases = ((self.flips, wanted.flips), (self.rollbacks, wanted.rollbacks), (self.swaps, wanted.swaps))
         for phase, count in phases:
             lines.append(at_least(phase.kind, phase.flips, count))
+            lines.append(at_least("  of them seen by packets, as changes of version", phase.changes, count))
             found = f"{phase.share:.1%}: {phase.rate:,.0f}"
             held = round(phase.share, 3) >= share
             lines.append(Bound(f"  share of {phase.lossless_rate:,.0f} packets a second", found, f"at least {share:.0%}", held))
@@ -226,9 +227,10 @@ class _Pace:
 def run_phase(
     wire: Wire, kind: str, flip: Flip, flips: int, packets: int, progress: Callable[[str], object] = lambda doing: None
 ) -> Phase:
-    """Flips so often, and on until so many packets were sent, at SHARE of the highest rate; version 0 is in force before.
+    """Flips so often, and on until packets saw so many flips and so many were sent, at SHARE of the highest rate.
 
-    A flip waits for traffic that has fallen behind, since both share the machine, but not for long.
+    Version 0 is in force before. A flip that meets a pause of the generator, no packet sees. A flip waits for traffic that has
+    fallen behind, since both share the machine, but not for long.
     """
     cpus = split_cpus()
     took: list[float] = []
@@ -237,7 +239,7 @@ def run_phase(
     before = wire.counts()
     with wire.generator(_HURRIED, cpus) as generator, keep_to(cpus.others, urgent=cpus.apart):
         pace = _Pace(generator)
-        while len(took) < flips or generator.sent < packets:
+        while len(took) < flips or wire.observer.changes - changed < flips or generator.sent < packets:
             if len(took) % _ROUND == 0:
                 pace.find()
             if not took:

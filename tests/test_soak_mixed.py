@@ -64,6 +64,7 @@ def test_a_rate_not_held_and_a_naive_swap_not_found_out_are_misses() -> None:
         replace(good, naive=phase()),
         replace(good, swaps=replace(phase(), share=0.89)),
         replace(good, flips=replace(phase(), flips=9)),
+        replace(good, flips=replace(phase(), changes=9)),
         replace(good, flips=replace(phase(), sent=899_999)),
     ):
         assert not all(bound.held for bound in bad.bounds(wanted))
