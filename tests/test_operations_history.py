@@ -170,7 +170,12 @@ def test_killed_on_the_way_it_is_told_if_it_came_into_force(
         assert told(name) == expected, "and after"
         if function != "build_generation":
             killed_at(module, function, before=before, work=lambda: rollback(name))
-            assert history(name)[-1].what == ("rollback" if in_force else "settings")
+            last = history(name)[-1]
+            assert last.what == ("rollback" if in_force else "settings")
+            if in_force:
+                assert [(each.before, each.after) for each in last.settings] == [("2", "1")], "nobody was told, and it is known"
+            change_rules(name, [])
+            assert history(name)[-1] == last
         set_configs(name, {"version": 9})
         assert history(name)[-1].settings[0].before == "1", "the second one was undone, or never came"
         numbers = [entry.number for entry in history(name)]

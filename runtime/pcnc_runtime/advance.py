@@ -13,7 +13,7 @@ from pcnc.shape import Shape, shape_of
 from pcnc_runtime.bundle_store import StoredBundle, StoredVariant, stored_source
 from pcnc_runtime.changes import Change, Moves, Recompile, RuleChanges, SourceRecord
 from pcnc_runtime.count_slots import capacity_for, give_slots
-from pcnc_runtime.describe_change import entry_of, rule_changes, version_before, version_of
+from pcnc_runtime.describe_change import bare_entry, complete_entry, entry_for, read_version, rule_changes
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.generation import Parent, build_generation, chains_of, is_whole, put_into_force, runs_in
 from pcnc_runtime.grace import wait_for_packets
@@ -55,28 +55,29 @@ class Loaded:
         """The bundle of the generation in force."""
         return StoredBundle(self.place.bundles / self.live.bundle)
 
-    def switch(self, record: Generation, pending: State) -> float:
+    def switch(self, number: int, pending: State) -> float:
         """Puts a generation, pinned and written down, into force; `pending` is the whole with it as target. The seconds it took.
 
         Where this fails everything is as it was, and the exception goes on.
         """
         try:
-            pending = self._fit_chains(record, pending)
+            pending = self._fit_chains(number, pending)
             self.place.write(pending)
-            flip = put_into_force(self.place, record.number)
+            flip = put_into_force(self.place, number)
         except BaseException:
             # Where a signal came after the last write, the next command finds the new generation in force, and goes on.
-            if not all(runs_in(self.place, chain, record.number) for chain in chains_of(self.place)):
+            if not all(runs_in(self.place, chain, number) for chain in chains_of(self.place)):
                 self._switch_back()
             raise
         self.state = pending
         return flip
 
-    def _fit_chains(self, record: Generation, pending: State) -> State:
-        if record.chains.keys() == self.state.summaries[self.state.kept[0]].chains.keys():
+    def _fit_chains(self, number: int, pending: State) -> State:
+        if pending.summaries[number].chains.keys() == self.state.summaries[self.state.kept[0]].chains.keys():
             return pending
         from pcnc_runtime.chain_entries import fit_chains
 
+        record = self.record(number)
         bundle = StoredBundle(self.place.bundles / record.bundle)
         return replace(pending, attachments=fit_chains(self.place, self.state, record, bundle, self._tell))
 
@@ -111,23 +112,28 @@ class Loaded:
         if len(self.state.kept) < 2 or not self._is_whole(self.state.kept[1]):
             help = "only the generation before the last change is kept"
             raise RuntimeProblem("no-previous", f"`{self.place.name}` has no previous generation", help)
-        live, previous = self.live, replace(self.record(self.state.kept[1]), since=time.time())
-        back, before = version_of(self.place, previous), version_before(self.place, live)
-        changes = rule_changes(live, {name: table.rules for name, table in previous.tables.items()})
-        entry = entry_of("rollback", back, before, changes)
-        self.write(previous)
-        flip = self.switch(previous, replace(self.state, target=(previous.number, live.number), coming=entry))
+        live, previous = self.state.kept[:2]
+        summary = replace(self.state.summaries[previous], since=time.time())
+        read_version(self.place, summary)
+        self.place.check_record(previous)
+        # What there is to tell of it is found out when it is in force: the records of many rules take long to read.
+        bare = bare_entry("rollback", previous, live, summary.since)
+        summaries = {**self.state.summaries, previous: summary}
+        pending = replace(self.state, target=(previous, live), summaries=summaries, coming=bare)
+        flip = self.switch(previous, pending)
         in_force = time.perf_counter() - self.began
-        moves, warnings = self.moves(previous), self.settle()
+        entry, changes = complete_entry(self.place, bare, self.record)
+        self.state = replace(self.state, coming=entry)
+        moves, warnings = self.moves(self.record(previous)), self.settle()
         return Change(
             name=self.place.name,
             what="rollback",
-            generation=previous.number,
-            previous=live.number,
+            generation=previous,
+            previous=live,
             in_force=in_force,
             flip=flip,
-            variant=back.variant.name,
-            exact=previous.exact,
+            variant=entry.variant,
+            exact=entry.exact,
             compiled=False,
             programs=0,
             rules=changes,
@@ -284,9 +290,8 @@ class Step:
         kept = [self.loaded.record(number) for number in state.kept] if parent and _counts(wanted.manifest) else []
         planner = Planner(wanted, chosen, parent.record if parent else None, kept, state.last_map)
         record = planner.plan(state.last + 1)
-        old = version_before(place, self.loaded.live, parent.variant if parent else None)
-        new = version_of(place, record, chosen.variant.variant)
-        entry = entry_of(wanted.what, new, old, self.changes, compiled=chosen.compiled)
+        old = (self.loaded.live, parent.variant if parent else None)
+        entry = entry_for(place, wanted.what, (record, chosen.variant.variant), old, self.changes, compiled=chosen.compiled)
         try:
             with compiled_from(lambda: stored_source(wanted.source, place.sources)):
                 programs = build_generation(place, record, wanted.manifest, chosen.variant, parent)
@@ -300,7 +305,7 @@ class Step:
                 next_ids=wanted.next_ids,
                 coming=entry,
             )
-            flip = self.loaded.switch(record, pending)
+            flip = self.loaded.switch(record.number, pending)
         except BaseException:
             if not any(runs_in(place, chain, record.number) for chain in chains_of(place)):
                 remove_tree(place.generation(record.number))

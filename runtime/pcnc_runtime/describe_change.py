@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from pcnc.manifest import Manifest, Variant
 from pcnc.rule_values import format_rule
@@ -11,10 +12,11 @@ from pcnc.rules import TableSchema
 from pcnc.show_value import show_value
 from pcnc_runtime.bundle_store import StoredBundle, stored_source
 from pcnc_runtime.changes import RuleChanges, SettingChange
+from pcnc_runtime.counts import ReadRecord
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.history_entry import HistoryEntry, HistoryWhat, SomeRules, TableHistory
 from pcnc_runtime.live_rules import LiveRule, compare
-from pcnc_runtime.records import Generation
+from pcnc_runtime.records import Generation, Summary
 from pcnc_runtime.state import Place
 
 MOST_RULES = 3
@@ -37,9 +39,16 @@ class Version:
 def version_of(place: Place, record: Generation, variant: Variant | None = None) -> Version:
     """A generation with what is kept of it; `variant` is its own, where that has been read. RuntimeProblem `broken-record`."""
     bundle = StoredBundle(place.bundles / record.bundle)
-    source = stored_source(record.source, place.sources)
-    manifest = bundle.manifest
+    manifest, source = bundle.manifest, None
+    with suppress(RuntimeProblem):  # its path is known to the manifest, too
+        source = stored_source(record.source, place.sources)
     return Version(record, manifest, variant or bundle.variant(record.variant).variant, source.path if source else manifest.source)
+
+
+def read_version(place: Place, summary: Summary) -> tuple[Manifest, Variant]:
+    """What a generation was made from, without its record. RuntimeProblem `broken-record`."""
+    bundle = StoredBundle(place.bundles / summary.bundle)
+    return bundle.manifest, bundle.variant(summary.variant).variant
 
 
 def version_before(place: Place, record: Generation, variant: Variant | None = None) -> Version | None:
@@ -88,6 +97,38 @@ def entry_of(
         source_hash=new.manifest.source_hash,
         source_changed=old is not None and old.manifest.source_hash != new.manifest.source_hash,
     )
+
+
+def entry_for(
+    place: Place,
+    what: HistoryWhat,
+    new: tuple[Generation, Variant],
+    old: tuple[Generation, Variant | None],
+    changes: Sequence[RuleChanges],
+    *,
+    compiled: bool,
+) -> HistoryEntry:
+    """The same of generations of a service, each with its variant, where that has been read."""
+    return entry_of(what, version_of(place, *new), version_before(place, *old), changes, compiled=compiled)
+
+
+def bare_entry(what: HistoryWhat, generation: int, previous: int, when: float) -> HistoryEntry:
+    """An entry that says no more than that a generation came into force; `complete_entry` finds out the rest."""
+    return HistoryEntry(0, generation, previous, when, what, (), (), 0, (), (), "", False, False, "", "", False)
+
+
+def complete_entry(place: Place, entry: HistoryEntry, read_record: ReadRecord) -> tuple[HistoryEntry, tuple[RuleChanges, ...]]:
+    """A bare entry with all there is to say, from the records of both generations, and what became of the rules.
+
+    RuntimeProblem `broken-record` where that of the new one cannot be read.
+    """
+    new = version_of(place, replace(read_record(entry.generation), since=entry.when))
+    try:
+        old = None if entry.previous is None else version_of(place, read_record(entry.previous))
+    except RuntimeProblem:
+        old = None
+    changes = rule_changes(old.record, {name: table.rules for name, table in new.record.tables.items()}) if old else ()
+    return entry_of(entry.what, new, old, changes), changes
 
 
 def setting_changes(new: Version, old: Version) -> tuple[SettingChange, ...]:

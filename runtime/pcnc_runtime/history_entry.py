@@ -57,3 +57,8 @@ class HistoryEntry:
     source_hash: str
     source_changed: bool
     mark: Literal["", "live", "previous"] = ""
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing but which, when and why is known yet."""
+        return not self.variant

@@ -13,7 +13,7 @@ from pcnc_runtime.generation import chains_of, is_whole, runs_in
 from pcnc_runtime.history import read_entries
 from pcnc_runtime.history_entry import HistoryEntry
 from pcnc_runtime.records import State
-from pcnc_runtime.recovery import not_loaded, not_restored
+from pcnc_runtime.recovery import not_loaded, not_restored, whole_entry
 from pcnc_runtime.state import Place, place_of
 
 
@@ -90,7 +90,8 @@ def history_of(name: str) -> tuple[HistoryEntry, ...]:
     state, live = read_loaded(place)
     is_coming = state.target[:1] == (live,)
     kept = state.target if is_coming else state.kept
-    entries = read_entries(place.history, state.coming if is_coming or not state.target else None)
+    coming = state.coming if is_coming or not state.target else None
+    entries = read_entries(place.history, whole_entry(place, coming, place.read_record) if coming else None)
     marks: dict[int, Literal["live", "previous"]] = {live: "live"}
     if len(kept) > 1 and is_whole(place, kept[1], state.summaries[kept[1]].chains):
         marks[kept[1]] = "previous"

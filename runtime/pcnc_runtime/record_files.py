@@ -63,6 +63,15 @@ def sealed(data: Any) -> bytes:
 
 def read_json(path: Path) -> Any:
     """Reads what `write_json` wrote. FileNotFoundError; RuntimeProblem `broken-record` where it is not that any more."""
+    body = read_sealed(path)
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise broken(path, str(error)) from None
+
+
+def read_sealed(path: Path) -> bytes:
+    """The text of that JSON, not looked at but for its hash. Problems as with `read_json`."""
     content = path.read_bytes()
     start = len(_BEFORE) + _DIGEST + len(_BETWEEN)
     head, body = content[:start], content[start : -len(_AFTER)]
@@ -70,10 +79,7 @@ def read_json(path: Path) -> Any:
         raise broken(path, "it is cut short, or no record at all" if content else "it is empty")
     if head[len(_BEFORE) : -len(_BETWEEN)] != sha256(body).hexdigest().encode():
         raise broken(path, "it was cut short, or changed by somebody")
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise broken(path, str(error)) from None
+    return body
 
 
 def broken(path: Path, reason: str) -> RuntimeProblem:

@@ -61,6 +61,9 @@ class Summary:
     source: str
     chains: Mapping[str, int]
     tables: Mapping[str, int]
+    variant: str
+    since: float
+    """When it came into force the last time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ class Generation:
         """What the state keeps of it."""
         chains = {name: chain.verdicts for name, chain in self.chains.items()}
         tables = {name: table.counters for name, table in self.tables.items() if table.counters}
-        return Summary(self.bundle, self.source, chains, tables)
+        return Summary(self.bundle, self.source, chains, tables, self.variant, self.since)
 
 
 # ---- the state
@@ -171,7 +174,8 @@ def write_state(path: Path, state: State, *, durable: bool, instead: Path | None
         "last": state.last,
         "last_map": state.last_map,
         "summaries": {
-            number: [each.bundle, each.source, dict(each.chains), dict(each.tables)] for number, each in state.summaries.items()
+            number: [each.bundle, each.source, dict(each.chains), dict(each.tables), each.variant, each.since]
+            for number, each in state.summaries.items()
         },
         "next_ids": dict(state.next_ids),
         "reasons": {chain: dict(reasons) for chain, reasons in state.carried.reasons.items()},

@@ -16,10 +16,12 @@ from pathlib import Path
 from pcnc_runtime.bundle_store import VARIANTS
 from pcnc_runtime.changes import Attachment
 from pcnc_runtime.counts import ReadRecord, carry
+from pcnc_runtime.describe_change import complete_entry
 from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.generation import CHAIN_PINS, chains_of, is_whole, put_into_force, runs_in
 from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.history import add_entry
+from pcnc_runtime.history_entry import HistoryEntry
 from pcnc_runtime.pins import list_pins, remove_tree
 from pcnc_runtime.records import Carried, State
 from pcnc_runtime.state import Place, remove_lock, run_folder
@@ -71,6 +73,14 @@ def write_history(place: Place, state: State) -> State:
     return written
 
 
+def whole_entry(place: Place, entry: HistoryEntry, read_record: ReadRecord) -> HistoryEntry:
+    """An entry with what the command that died had no time to find out, as far as that can be read."""
+    if entry.is_bare:
+        with suppress(RuntimeProblem):
+            return complete_entry(place, entry, read_record)[0]
+    return entry
+
+
 def undo_restore(place: Place, state: State) -> None:
     """Undoes what a restore has done until now: what is written down is what it was before. The opposite of `restore`."""
     from pcnc_runtime.attachments import detach_all
@@ -105,7 +115,7 @@ def settle(place: Place, state: State, read_record: ReadRecord) -> State:
     carried = carry(place, state, kept, read_record)
     summaries = {number: state.summaries[number] for number in kept}
     if state.coming is not None:
-        add_entry(place.history, state.coming)
+        add_entry(place.history, whole_entry(place, state.coming, read_record))
     settled = replace(state, kept=kept, target=(), carried=carried, summaries=summaries, coming=None)
     place.write(settled)
     return _let_go(place, settled, waited=True)

@@ -14,7 +14,7 @@ from types import TracebackType
 from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
 from pcnc_runtime.locks import hold_lock
 from pcnc_runtime.pins import bpffs
-from pcnc_runtime.record_files import sync
+from pcnc_runtime.record_files import broken, read_sealed, sync
 from pcnc_runtime.records import Generation, State, boot_id, read_generation, read_state, write_generation, write_state
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
@@ -140,6 +140,13 @@ class Place:
     def read_record(self, generation: int) -> Generation:
         """The record of a generation."""
         return read_generation(self.record(generation))
+
+    def check_record(self, generation: int) -> None:
+        """RuntimeProblem `broken-record` unless the record of a generation is as it was written; quicker than reading it."""
+        try:
+            read_sealed(self.record(generation))
+        except FileNotFoundError:
+            raise broken(self.record(generation), "it is not there") from None
 
     def write_record(self, generation: Generation) -> None:
         """Writes the record of a generation. RuntimeProblem where the file cannot be written."""
