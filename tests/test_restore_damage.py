@@ -29,6 +29,7 @@ from pcnc_runtime.operations import (
     unload,
 )
 from pcnc_runtime.state import Place, place_of
+from tests.command_line import pcnc
 from tests.live_service import FIREWALL, Wire, compiled, loaded, new_name, prefix, udp, with_rules
 from tests.reboot import went_down
 
@@ -180,3 +181,33 @@ def test_a_damaged_state_does_not_keep_its_name(wire: Wire) -> None:
         with pytest.raises(RuntimeProblem) as caught:
             unload(name)
         assert caught.value.name == "not-loaded"
+
+
+def test_the_command_tells_each_and_goes_on(wire: Wire) -> None:
+    second = new_name()
+    with loaded(wire, FIREWALL) as name:
+        with wire.left.entered():
+            load(compiled(FIREWALL).bundle, second, ["eth0"])
+        went_down(name)
+        went_down(second)
+        place_of(name).record(1).write_bytes(b"{")
+        shown = pcnc("show").check().is_civil().output
+        assert f"{name}  damaged: {place_of(name).record(1)} cannot be read" in shown
+        assert f"{second}  service firewall, saved: generation 1, 0 rules; not loaded since the machine was started" in shown
+        assert f"eth0 ingress (xdp, native), in network namespace {wire.left.name}" in shown
+        assert [each["state"] for each in sorted(pcnc("show", "--json").check().json, key=lambda each: each["name"] != name)] == [
+            "damaged",
+            "saved",
+        ]
+        done = pcnc("restore", "--all")
+        assert "error[broken-record]" in done.refused("broken-record")
+        assert f"{name}: not restored" in done.output
+        assert f"{second}: generation 2 is in force" in done.output
+        assert pcnc("restore", "--all").status == 1
+        pcnc("unload", name).check()
+        assert pcnc("restore", "--all").check().output == f"{second}: is loaded already\n"
+        pcnc("unload", second).check()
+        assert pcnc("restore", "--all").check().output == "there is nothing to restore\n"
+        assert pcnc("save", "--all", "--json").check().json == {"saved": []}
+    for wrong in (("restore",), ("restore", "fw", "--all"), ("save",), ("restore", "--all", "--wait", "-1")):
+        assert pcnc(*wrong).status == 2
