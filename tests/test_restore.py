@@ -187,6 +187,11 @@ def test_a_rollback_goes_to_another_version_after_a_reboot_too(wire: Wire) -> No
         assert [wire.passes(udp(f"10.{octet}.0.1")) for octet in (1, 2)] == [False, True]
 
 
+def test_what_is_written_down_is_for_its_owner_alone(wire: Wire) -> None:
+    with loaded(wire, FIREWALL) as name:
+        assert place_of(name).folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_services_come_back_in_the_order_in_which_they_were_loaded(wire: Wire) -> None:
     first, second = f"z{new_name()}", f"a{new_name()}"
     bundles = compiled(FIREWALL).bundle, compiled(FIREWALL, "tc").bundle

@@ -78,6 +78,7 @@ class _Loading:
     def run(self, began: float, settings: Mapping[str, int], source: SourceRecord | None, recompile: Recompile | None) -> Change:
         """Loads and attaches."""
         place, manifest = self._place, self._bundle.manifest
+        place.make_folder()
         stored = store_bundle(self._bundle, place.bundles)
         rules = {table.schema.name: rules_of_file(table.rules) for table in manifest.tables}
         wanted = Wanted(

@@ -155,6 +155,11 @@ class Place:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_generation(path, generation)
 
+    def make_folder(self) -> None:
+        """Makes the folder of all that is written down, for its owner alone: rules tell much about a network."""
+        with told(f"make {self.folder}"):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     def remove_files(self) -> None:
         """Removes all records and copies. First goes what makes another start of the machine bring the service back.
 
