@@ -225,7 +225,7 @@ class Traces:
 
     def remaining(self) -> list[str]:
         """What of it is still there; the kernel frees with a delay."""
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + 10
         while (found := self._look()) and time.monotonic() < deadline:
             time.sleep(0.02)
         return found
