@@ -157,7 +157,7 @@ def detach_all(namespace: int, attachments: Sequence[AttachedAt]) -> tuple[Attac
     """Takes our programs off devices; what each carried before. Where another program is by now, it stays."""
     with without_signals(), entered(namespace) as found:
         if not found:
-            return tuple(_report(at, _detach_elsewhere(at)) for at in attachments)
+            return tuple(_report(at, _detach_elsewhere(at, None)) for at in attachments)
         # An added clsact can go only when the filters of both directions are off.
         ordered = sorted(attachments, key=lambda at: at.added_qdisc)
         reports: dict[AttachedAt, Attachment] = {}
@@ -185,7 +185,7 @@ def _stays_on(at: AttachedAt, error: RuntimeProblem | OSError, off: Sequence[Att
 def _detach(at: AttachedAt) -> AttachState:
     state = state_here(at)
     if state == "gone":
-        return _detach_elsewhere(at)
+        return _detach_elsewhere(at, current_namespace())
     if state == "detached" and at.added_qdisc:
         remove_empty_clsact(at.index)
     if state != "attached":
@@ -214,11 +214,11 @@ def attachment_states(state: State) -> tuple[Attachment, ...]:
         return tuple(_report(at, "unknown") for at in state.attachments)
 
 
-def _detach_elsewhere(at: AttachedAt) -> AttachState:
+def _detach_elsewhere(at: AttachedAt, home: int | None) -> AttachState:
     """Takes our program off a device that is in another namespace by now."""
     if not at.program_id:
         return "saved"
-    found = find_moved(at)
+    found = find_moved(at, home)
     if found is None:
         return "gone"
     namespace, index = found

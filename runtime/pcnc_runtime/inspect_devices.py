@@ -12,7 +12,7 @@ from pcnc_runtime.changes import Attachment, AttachState
 from pcnc_runtime.devices import device_facts
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.moved_devices import find_moved
-from pcnc_runtime.namespaces import entered, name_of_namespace
+from pcnc_runtime.namespaces import current_namespace, entered, name_of_namespace
 from pcnc_runtime.records import AttachedAt, State
 
 
@@ -46,7 +46,7 @@ def _report(at: AttachedAt, remark: str, state: AttachState) -> Attachment:
 
 
 def _gone(at: AttachedAt, found: bool) -> Attachment:
-    moved = find_moved(at)
+    moved = find_moved(at, current_namespace() if found else None)
     if moved is None:
         with suppress(OSError):
             if found and socket.if_nametoindex(at.device):

@@ -11,14 +11,17 @@ from pcnc_runtime.namespaces import all_namespaces, entered
 from pcnc_runtime.records import AttachedAt
 
 
-def find_moved(at: AttachedAt) -> tuple[int, int] | None:
+def find_moved(at: AttachedAt, home: int | None) -> tuple[int, int] | None:
     """The namespace (its inode) and index of the device that carries the program now; None where no device does.
 
-    Numbers of programs are the same in all namespaces.
+    Numbers of programs are the same in all namespaces. `home` is the namespace that it is not in any more, None where that one is
+    gone itself: other devices there may carry the same program by right.
     """
     if at.hook != "xdp" or not at.program_id:
         return None
     for namespace in all_namespaces():
+        if namespace == home:
+            continue
         with suppress(OSError), entered(namespace) as found:
             if found and (index := _index_with(at.program_id, at.index)) is not None:
                 return namespace, index
