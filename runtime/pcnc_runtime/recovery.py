@@ -18,7 +18,7 @@ from pcnc_runtime.changes import Attachment
 from pcnc_runtime.counts import ReadRecord, carry
 from pcnc_runtime.describe_change import complete_entry
 from pcnc_runtime.errors import RuntimeProblem, problem_from_errno
-from pcnc_runtime.generation import CHAIN_PINS, chains_of, is_whole, put_into_force, runs_in
+from pcnc_runtime.generation import BYPASS, CHAIN_PINS, chains_of, is_whole, put_into_force, runs_in
 from pcnc_runtime.grace import wait_for_packets
 from pcnc_runtime.history import add_entry
 from pcnc_runtime.history_entry import HistoryEntry
@@ -143,8 +143,11 @@ def _let_go(place: Place, state: State, *, waited: bool) -> State:
 def end_chains(place: Place, state: State) -> State:
     """Takes chains that the live generation does not have off the devices, and lets go of their entries; the state after that."""
     pinned = (name.partition("_") for name in list_pins(place.pins))
+    live = state.kept[0]
+    bypassed = (name.partition("_") for name in list_pins(place.generation(live)))
     found = {chain for kind, _, chain in pinned if kind in CHAIN_PINS}.union(at.chain for at in state.attachments)
-    ended = found.difference(state.summaries[state.kept[0]].chains)
+    found.update(chain for kind, _, chain in bypassed if kind == BYPASS)
+    ended = found.difference(state.summaries[live].chains)
     if not ended:
         return state
     from pcnc_runtime.chain_entries import drop_chains  # devices are touched only where something comes or goes
