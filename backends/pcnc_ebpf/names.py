@@ -16,9 +16,13 @@ _C_WORDS = frozenset(
         bool true false u8 u16 u32 u64 u128 ctx frame rule key next bytes data done blocks verdicts frames config search
         present offset limit at change before after main
         license _license xdp tc
+        SEC UNUSED INLINE memset memcpy memmove memcmp bcmp
         """,
     )
 )
+
+_OF_THE_HEADER = re.compile(r"bpf_|pcnc_|BPF_|PCNC_|SLOT_|BECAUSE_|HAS_|__")
+"""How names begin that the block header, the templates or the compiler itself give."""
 
 
 class Names:
@@ -29,9 +33,12 @@ class Names:
 
     def take(self, wanted: str) -> str:
         """A name not given before."""
-        name, number = identifier(wanted), 2
+        plain = identifier(wanted)
+        if _OF_THE_HEADER.match(plain):
+            plain = f"of_{plain}"
+        name, number = plain, 2
         while name in self._taken:
-            name, number = f"{identifier(wanted)}_{number}", number + 1
+            name, number = f"{plain}_{number}", number + 1
         self._taken.add(name)
         return name
 
@@ -43,7 +50,7 @@ def function_name(block: str) -> str:
 
 def present_bit(header: str) -> str:
     """The constant of a header's bit in `frame->present`."""
-    return f"HAS_{identifier(header).upper()}"
+    return f"HAS_{constant(header)}"
 
 
 def offset_member(header: str) -> str:
@@ -53,4 +60,10 @@ def offset_member(header: str) -> str:
 
 def reason_constant(reason: str) -> str:
     """`drop: rule sources` → `DROP_RULE_SOURCES`, prefixed so that no other constant has its name."""
-    return "BECAUSE_" + reason.replace(": ", "_").replace(" ", "_").upper()
+    return "BECAUSE_" + "_".join(constant(word) for word in reason.replace(":", "").split())
+
+
+def constant(name: str) -> str:
+    """A name as part of a constant's. PCN tells capitals from small letters: a name with capitals keeps them, and is marked."""
+    plain = identifier(name)
+    return plain.upper() if plain == plain.lower() else f"of_{plain}"

@@ -22,7 +22,7 @@ from pcnc_ebpf.layout import (
     member_name,
     storage,
 )
-from pcnc_ebpf.names import function_name, reason_constant
+from pcnc_ebpf.names import constant, function_name, reason_constant
 from pcnc_ebpf.write_expression import bare
 from pcnc_ebpf.write_parser import ParserWriter
 from pcnc_ebpf.write_statements import INTERNAL, NEXT, TAIL_CALL, StatementWriter, end, source_comment
@@ -248,7 +248,7 @@ def _lead(block: TableBlock) -> int:
 
 
 def _slot(block: str) -> str:
-    return f"SLOT_{identifier(block).upper()}"
+    return f"SLOT_{constant(block)}"
 
 
 def summarise(block: Block, pipeline: Pipeline) -> str:

@@ -23,7 +23,7 @@ from pcnc_runtime.refusals import read_clang_errors
 CPU = "v3"
 FLAGS = (
     *("--target=bpf", f"-mcpu={CPU}", "-g", "-Wall", "-Wextra", "-Werror"),
-    *("-fbracket-depth=4096", "-fno-strict-aliasing", "-fdebug-compilation-dir=.", "-fno-ident"),
+    *("-fbracket-depth=4096", "-fno-strict-aliasing", "-fno-builtin", "-fdebug-compilation-dir=.", "-fno-ident"),
 )
 _LIBRARY = "libbcc.so.0"
 _INSTALL = "install it (Debian: apt-get install libbpfcc), or load a bundle built elsewhere"
