@@ -12,6 +12,7 @@ import pytest
 
 from pcnc_runtime.build import Clang, compile_source, compile_sources, find_clang
 from pcnc_runtime.errors import RuntimeProblem
+from pcnc_runtime.object_cache import folder_of, recall, remember
 
 pytestmark = pytest.mark.clang
 
@@ -184,3 +185,19 @@ def test_nothing_to_compile_needs_no_clang_process(counting: Path, monkeypatch: 
     monkeypatch.setenv("PCNC_CLANG", str(counting))
     assert compile_sources({}) == {}
     assert runs(counting) == ["--version"]
+
+
+def test_the_folder_of_quoted_lines_is_the_same_for_the_same_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    files = {"a.pcn": "one\n", "b.pcn": "two\n"}
+    with folder_of(files) as folder:
+        (folder / "a.pcn").write_text("one and more")
+    with folder_of(files) as again:
+        assert again == folder, "nothing of it is for one process alone, which may be killed"
+        assert {path.name: path.read_text() for path in again.iterdir()} == files
+    with folder_of({"a.pcn": "one\n"}) as other:
+        assert [path.name for path in other.iterdir()] == ["a.pcn"]
+    remember("key", b"content")
+    remember("key", b"others")
+    assert sorted(path.name for path in (tmp_path / "pcnc" / "objects").iterdir()) == ["key", "quoted"]
+    assert recall("key") == b"others"

@@ -10,9 +10,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -24,13 +22,13 @@ from pcnc_runtime.bcc import FLAGS as _BCC_FLAGS
 from pcnc_runtime.bcc import Bcc, Text, compile_with_bcc
 from pcnc_runtime.elf import longest_program
 from pcnc_runtime.errors import RuntimeProblem
-from pcnc_runtime.object_cache import recall, remember
+from pcnc_runtime.object_cache import folder_of, recall, remember
 from pcnc_runtime.refusals import read_clang_errors
 
 _NAMES = ("clang", *(f"clang-{version}" for version in range(19, 13, -1)))
 _FLAGS = (
     *("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wextra", "-Werror"),
-    *("-fbracket-depth=4096", "-fno-strict-aliasing"),
+    *("-fbracket-depth=4096", "-fno-strict-aliasing", "-fno-builtin"),
     *("-fdebug-compilation-dir=.", "-fno-ident", "-x", "c", "-c", "-", "-o", "-"),
 )
 _TOO_LONG = "Branch target out of insn range"
@@ -149,7 +147,7 @@ def _compile_all(clang: Clang, sources: Sequence[tuple[str, str]], include: Path
 def _compile(clang: Clang, source: tuple[str, str], include: Path | None) -> bytes:
     name, text = source
     try:
-        with _folder_with(quoted_sources(text)) as folder:
+        with folder_of(quoted_sources(text)) as folder:
             done = subprocess.run(
                 _command(clang, include), cwd=folder, input=text.encode(), capture_output=True, timeout=_TIMEOUT, check=False
             )
@@ -164,16 +162,6 @@ def _compile(clang: Clang, source: tuple[str, str], include: Path | None) -> byt
         refusal = read_clang_errors(words, name)
         raise RuntimeProblem("clang-refused", f"clang refuses `{name}`: {refusal.reason}", log=words, refusal=refusal)
     return done.stdout
-
-
-@contextmanager
-def _folder_with(sources: Mapping[str, str]) -> Iterator[str]:
-    """A folder for clang to run in, which looks there for the source lines that it quotes, and must find no others."""
-    with tempfile.TemporaryDirectory(prefix="pcnc-") as folder:
-        for name, text in sources.items():
-            with suppress(OSError):  # a name that no file can have: its lines are not quoted
-                (Path(folder) / name).write_text(text)
-        yield folder
 
 
 def _command(clang: Clang, include: Path | None) -> tuple[str, ...]:
