@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from pcnc_runtime.bcc import find_bcc
 from pcnc_runtime.build import find_clang
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.kernel_maps import MapType, create_map
+
+if TYPE_CHECKING:
+    from tests.live_service import Wire
 
 _RINGS = ("text", "clang", "kernel")
 _SKIPS_FAIL = os.environ.get("PCNC_REQUIRE_KERNEL") == "1"
@@ -80,4 +84,13 @@ def _why_no_kernel() -> str:
 def lab() -> Iterator[Lab]:
     """Network namespaces and veth pairs, gone after the test."""
     with Lab() as made:
+        yield made
+
+
+@pytest.fixture
+def wire(lab: Lab) -> Iterator[Wire]:
+    """Two namespaces on a wire, gone after the test."""
+    from tests.live_service import Wire  # tests that want no kernel import nothing of it
+
+    with Wire(lab) as made:
         yield made

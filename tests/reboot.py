@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pcnc_runtime.attachments import detach_all
+from pcnc_runtime.changes import Restored
 from pcnc_runtime.pins import remove_tree
 from pcnc_runtime.record_files import read_json, write_json
 from pcnc_runtime.state import place_of
@@ -81,3 +82,16 @@ def went_down(name: str) -> None:
     write_json(place.state, {**written, "boot": EARLIER})
     for pending in place.folder.glob("pending-*"):
         pending.unlink()
+
+
+def only(restored: tuple[Restored, ...]) -> Restored:
+    """The one service that was to come back."""
+    assert len(restored) == 1
+    return restored[0]
+
+
+def failed(restored: Restored) -> str:
+    """The name of the problem for which a service did not come back."""
+    assert restored.outcome == "failed"
+    assert restored.problem is not None
+    return restored.problem.name

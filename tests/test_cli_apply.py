@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from tests.command_line import pcnc
 from tests.live_service import FIREWALL, Wire, udp
 from tests.loaded_by_command import Service, loaded
@@ -23,12 +22,6 @@ ORDERED = """
         size    3
     }
 """
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 @pytest.fixture

@@ -38,12 +38,6 @@ ORDERED = """service acl {
 
 
 @pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
-
-
-@pytest.fixture
 def firewall(wire: Wire, tmp_path: Path) -> Iterator[Service]:
     path = tmp_path / "firewall.pcn"
     path.write_text(FIREWALL)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from pcnc_runtime.attach import attach_xdp, detach_xdp, xdp_attachment
 from pcnc_runtime.operations import loaded_names
 from pcnc_runtime.probe import load_minimal
@@ -24,12 +23,6 @@ from tests.loaded_by_command import Service, loaded
 pytestmark = [pytest.mark.kernel, pytest.mark.clang]
 SOURCE = EXAMPLES / "firewall.pcn"
 BLOCKED, FREE = udp(source="10.0.0.1"), udp(source="11.0.0.1")
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 @pytest.fixture

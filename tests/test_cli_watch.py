@@ -17,7 +17,6 @@ from typing import Any, Self
 
 import pytest
 
-from bench.lab import Lab
 from pcnc_runtime.operations import AddRule, change_rules, describe, read_running, read_source, rollback, unload
 from tests.command_line import COMMAND, ROOT, environment, pcnc
 from tests.live_service import Wire, new_name, prefix, udp
@@ -44,12 +43,6 @@ ONE, TWO, THREE = (f"10.0.{number}.0/24" for number in (1, 2, 3))
 def dropped(wire: Wire) -> str:
     """Which of the networks cannot get through."""
     return " ".join(net for net in (ONE, TWO, THREE) if not wire.passes(udp(net.replace(".0/24", ".9"))))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 @pytest.fixture

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.lab import Lab
 from pcnc_runtime.same_code import code_of
 from tests.command_line import COMMAND, EXAMPLES, ROOT, environment, pcnc
 from tests.live_service import FIREWALL, Wire, compiled, with_rules
@@ -142,12 +140,6 @@ def test_instructions_are_the_same_whatever_line_they_come_from() -> None:
 
 
 # ---- with what is loaded
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 @pytest.mark.kernel

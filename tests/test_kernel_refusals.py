@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from pcnc_runtime.build import find_clang
 from pcnc_runtime.operations import describe, loaded_names
 from pcnc_runtime.pins import open_map
@@ -82,12 +81,6 @@ def spoiled(tmp_path: Path) -> Spoiled:
     source = tmp_path / "sample.pcn"
     source.write_text(SERVICE)
     return Spoiled(tmp_path, source)
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 def line_of(start: str) -> int:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from bench.lab import Lab
 from pcnc.cli.compile_service import recompile
 from pcnc.manifest import Hook
 from pcnc.program_words import ChainName
@@ -117,12 +115,6 @@ _LOAD = re.compile(r"= \*\((u8|u16|u32|u64) \*\)\(r\d+ \+(\d+)\)")
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 def instructions(id: int) -> str:

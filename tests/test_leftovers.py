@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.operations import AddRule, change_rules, unload
 from pcnc_runtime.pins import make_directory
@@ -21,12 +19,6 @@ pytestmark = pytest.mark.kernel
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
     monkeypatch.setenv("PCNC_STATE", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 def half_written(place: Place) -> list[Path]:

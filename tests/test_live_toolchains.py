@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from bench.traffic import Generator, Kind, Sink
 from pcnc.cli.compile_service import Chosen, build_service, recompile, record_of
 from pcnc.compile import check
@@ -27,12 +25,6 @@ from tests.live_service import FIREWALL, Wire, chain, new_name, prefix, traces, 
 from tests.loaded_by_command import loaded
 
 pytestmark = [pytest.mark.kernel, pytest.mark.clang, pytest.mark.bcc]
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 @pytest.mark.parametrize("hook", ["xdp", "tc"])

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.locks import holder, telling
 from pcnc_runtime.state import locked, place_of, run_folder
@@ -26,12 +25,6 @@ from tests.test_operations_swap import VERSION
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
     monkeypatch.setenv("PCNC_STATE", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 @contextmanager

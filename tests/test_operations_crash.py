@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab, Namespace
+from bench.lab import Namespace
 from pcnc_runtime.attach import xdp_attachment
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.operations import (
@@ -48,12 +48,6 @@ INTERRUPTED = 130
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 @pytest.fixture

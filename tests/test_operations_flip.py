@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from pcnc_runtime import advance, recovery
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.generation import chains_of, put_into_force, runs_in
@@ -26,12 +25,6 @@ pytestmark = pytest.mark.kernel
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 @pytest.fixture

@@ -6,14 +6,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from pcnc.cli.compile_service import recompile
 from pcnc_runtime import advance, recovery
 from pcnc_runtime.errors import RuntimeProblem
@@ -50,12 +49,6 @@ UNCOUNTED = "".join(line for line in LIMITED.splitlines(keepends=True) if "count
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 def told(name: str) -> list[tuple[int, str, str]]:

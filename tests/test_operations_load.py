@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,12 +34,6 @@ service both_ways {
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 def refused(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from pcnc.cli.compile_service import recompile
 from pcnc.shape import Shape
 from pcnc_runtime.changes import BuiltVariant, SourceRecord
@@ -56,12 +54,6 @@ SMALL = FIREWALL.replace("1k", "4")
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 def packets(name: str, table: str, id: int | None) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from bench.traffic import Generator, Kind, Sink
 from pcnc.cli.compile_service import recompile
 from pcnc_runtime.errors import RuntimeProblem
@@ -46,12 +45,6 @@ service version {
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 def swap_to(name: str, text: str, *, discard: Collection[str] = ()) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from bench.traffic import Generator
 from pcnc.change_reader import read_changes
 from pcnc.cli.compile_service import recompile
@@ -29,12 +27,6 @@ TO_SOURCES = "delete destinations 192.0.2.2\nadd sources 10.0.0.0/8 -> drop\n"
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 def edits_of(name: str, text: str) -> list[Edit]:

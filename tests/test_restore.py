@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bench.lab import Lab
 from pcnc_runtime.attach import attach_xdp, xdp_attachment
-from pcnc_runtime.changes import Restored
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.operations import (
     AddRule,
@@ -37,7 +35,7 @@ from pcnc_runtime.programs import ProgramType
 from pcnc_runtime.record_files import read_json, write_json
 from pcnc_runtime.state import place_of
 from tests.live_service import FIREWALL, Wire, chain, compiled, loaded, new_name, prefix, traces, udp, with_rules
-from tests.reboot import went_down
+from tests.reboot import failed, only, went_down
 from tests.test_operations_swap import VERSION
 
 pytestmark = pytest.mark.kernel
@@ -47,23 +45,6 @@ pytestmark = pytest.mark.kernel
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
     monkeypatch.setenv("PCNC_STATE", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
-
-
-def only(restored: tuple[Restored, ...]) -> Restored:
-    assert len(restored) == 1
-    return restored[0]
-
-
-def failed(restored: Restored) -> str:
-    assert restored.outcome == "failed"
-    assert restored.problem is not None
-    return restored.problem.name
 
 
 # ---- what comes back

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from pcnc_runtime.attach import Direction, tc_program_id, xdp_attachment
 from pcnc_runtime.bundle_store import _read_manifest
-from pcnc_runtime.changes import Restored
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.operations import (
     AddRule,
@@ -31,7 +29,7 @@ from pcnc_runtime.operations import (
 from pcnc_runtime.state import Place, place_of
 from tests.command_line import pcnc
 from tests.live_service import FIREWALL, Wire, compiled, loaded, new_name, prefix, udp, with_rules
-from tests.reboot import went_down
+from tests.reboot import failed, only, went_down
 
 pytestmark = pytest.mark.kernel
 
@@ -40,23 +38,6 @@ pytestmark = pytest.mark.kernel
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
     monkeypatch.setenv("PCNC_STATE", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
-
-
-def only(restored: tuple[Restored, ...]) -> Restored:
-    assert len(restored) == 1
-    return restored[0]
-
-
-def failed(restored: Restored) -> str:
-    assert restored.outcome == "failed"
-    assert restored.problem is not None
-    return restored.problem.name
 
 
 def killed_after(seconds: float, name: str) -> bool:

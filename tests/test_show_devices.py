@@ -6,7 +6,6 @@ import io
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -34,12 +33,6 @@ BLOCKING = with_rules(FIREWALL, "sources", "10.1.0.0/16 -> drop")
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
     monkeypatch.setenv("PCNC_STATE", str(tmp_path / "state"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 def show(*arguments: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
-from bench.lab import Lab
 from bench.traffic import Generator
 from pcnc.cli.compile_service import recompile
 from pcnc.rules import Interval, MaskedValue, Rule
@@ -37,12 +36,6 @@ pytestmark = pytest.mark.kernel
 @pytest.fixture(autouse=True)
 def _own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCNC_RUN", str(tmp_path / "run"))
-
-
-@pytest.fixture
-def wire(lab: Lab) -> Iterator[Wire]:
-    with Wire(lab) as made:
-        yield made
 
 
 def version(
