@@ -96,9 +96,13 @@ def _write_over(path: Path, content: bytes) -> None:
         if path.read_bytes() == content:
             return
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.truncate()
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.truncate()
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _folder() -> Path | None:
