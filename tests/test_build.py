@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -197,7 +198,9 @@ def test_the_folder_of_quoted_lines_is_the_same_for_the_same_lines(tmp_path: Pat
         assert {path.name: path.read_text() for path in again.iterdir()} == files
     with folder_of({"a.pcn": "one\n"}) as other:
         assert [path.name for path in other.iterdir()] == ["a.pcn"]
-    remember("key", b"content")
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "mkstemp", lambda **_: pytest.fail("a file has no name before it is whole"))
+        remember("key", b"content")
     remember("key", b"others")
     assert sorted(path.name for path in (tmp_path / "pcnc" / "objects").iterdir()) == ["key", "quoted"]
     assert recall("key") == b"others"

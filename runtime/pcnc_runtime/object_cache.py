@@ -40,7 +40,8 @@ def _write_unnamed(path: Path, content: bytes) -> bool:
         file.write(content)
         file.flush()
         try:
-            os.link(f"/proc/self/fd/{handle}", path, follow_symlinks=True)
+            # Python asks for linkat(2), which alone follows this link, only where it is given a folder.
+            os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=handle, follow_symlinks=True)
         except OSError:
             return False
     return True
