@@ -16,6 +16,7 @@ from pcnc_runtime.attach import attach_xdp, detach_xdp, xdp_attachment
 from pcnc_runtime.operations import loaded_names
 from pcnc_runtime.probe import load_minimal
 from pcnc_runtime.programs import ProgramType
+from pcnc_runtime.state import place_of
 from tests.command_line import EXAMPLES, Done, ended, environment, no_compiler, pcnc, start
 from tests.live_service import FIREWALL, Wire, new_name, traces, udp, with_rules
 from tests.loaded_by_command import Service, loaded
@@ -175,6 +176,11 @@ def test_a_load_that_fails_leaves_nothing(wire: Wire, injection: str) -> None:
         assert "error[" in done.errors
         assert xdp_attachment("eth0") is None
     assert name not in loaded_names()
+    # Where even taking back was refused, what is written down of it is enough for the next command.
+    pcnc("unload", name).is_civil()
+    place = place_of(name)
+    assert not place.pins.exists()
+    assert not place.folder.exists()
 
 
 def test_a_full_disk_leaves_what_runs(firewall: Service, other: Path) -> None:
