@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,11 +15,17 @@ from pcnc_runtime.errors import RuntimeProblem
 
 
 @contextmanager
-def told_if_interrupted(name: str) -> Iterator[None]:
-    """Where Ctrl-C ends the body, which changes a service, says whether the change has come into force."""
+def told_if_interrupted(name: str, *, last: bool = True) -> Iterator[None]:
+    """Where Ctrl-C ends the body, which changes a service, says whether the change has come into force.
+
+    `last`: the body is all that the command does, and what it did is told at its end.
+    """
     began = time.time()
     try:
         yield
+        if last:
+            # What was done is told: an interrupt that comes now finds nothing left to interrupt.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     except KeyboardInterrupt:
         raise Interrupted(_after_interrupt(name, began)) from None
     except RuntimeError as error:

@@ -191,7 +191,7 @@ class _Watcher:
         from pcnc_runtime import operations
         from pcnc_runtime.toolchains import toolchain_of
 
-        with self._silence(), told_if_interrupted(self._name):
+        with self._silence(), told_if_interrupted(self._name, last=False):
             try:
                 running = operations.read_running(self._name)
                 chosen = service_of(source, self._service, running.service)
