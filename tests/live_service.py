@@ -18,6 +18,7 @@ from typing import Self
 import dpkt
 
 from bench.lab import Lab, Namespace
+from bench.traffic import Sink
 from pcnc.cli.compile_service import Chosen, build_service, choose_service, record_of
 from pcnc.compile import check
 from pcnc.manifest import Hook
@@ -210,6 +211,20 @@ def chain(name: str, which: str = "ingress") -> ChainStatistics:
 def reason(name: str, wanted: str, which: str = "ingress") -> int:
     """How many packets ended for a reason."""
     return dict(chain(name, which).reasons).get(wanted, 0)
+
+
+def assert_each_counted_once(name: str, table: str, behind: Sink, before: int, sent: int) -> None:
+    """Through all versions each packet is counted once by the chain and once by the table, and arrives where it was let on.
+
+    `before` are those counted before the `sent` ones; none of them arrived at the sink `behind`.
+    """
+    counted = dict(chain(name).reasons)
+    assert chain(name).packets == before + sent
+    assert behind.wait_for(counted["next"] - before) == counted["next"] - before
+    assert counted["drop: tail call"] == counted["drop: internal"] == counted["drop: no generation"] == 0
+    found = statistics(name).table(table)
+    assert found is not None
+    assert sum(count.packets for _, count in found.rules) + found.default.packets == before + sent
 
 
 # ---- what is left

@@ -18,10 +18,10 @@ from pcnc_runtime.bundle import Bundle
 from pcnc_runtime.changes import SourceRecord
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.objects import load_program
-from pcnc_runtime.operations import change_rules, describe, load, rollback, statistics, swap, unload
+from pcnc_runtime.operations import change_rules, describe, load, rollback, swap, unload
 from pcnc_runtime.toolchains import choose_compiler
 from tests.command_line import EXAMPLES, no_compiler, pcnc
-from tests.live_service import FIREWALL, Wire, chain, new_name, prefix, traces, udp
+from tests.live_service import FIREWALL, Wire, assert_each_counted_once, chain, new_name, prefix, traces, udp
 from tests.loaded_by_command import loaded
 
 pytestmark = [pytest.mark.kernel, pytest.mark.clang, pytest.mark.bcc]
@@ -135,13 +135,7 @@ def test_under_traffic_a_service_goes_from_clang_to_bcc_and_back(
                     rollback(name)
                 sent = generator.stop()
             assert generator.overruns == 0
-            counted = dict(chain(name).reasons)
-            assert chain(name).packets == before + sent
-            assert behind.wait_for(counted["next"] - before) == counted["next"] - before
-            assert counted["drop: tail call"] == counted["drop: internal"] == counted["drop: no generation"] == 0
-            table = statistics(name).table("sources")
-            assert table is not None
-            assert sum(count.packets for _, count in table.rules) + table.default.packets == before + sent
+            assert_each_counted_once(name, "sources", behind, before, sent)
         found = traces(name)
     finally:
         unload(name)

@@ -24,7 +24,20 @@ from pcnc_runtime.operations import (
     swap,
 )
 from pcnc_runtime.state import place_of
-from tests.live_service import FIREWALL, Wire, chain, compiled, loaded, open_files, prefix, reason, traces, udp, with_rules
+from tests.live_service import (
+    FIREWALL,
+    Wire,
+    assert_each_counted_once,
+    chain,
+    compiled,
+    loaded,
+    open_files,
+    prefix,
+    reason,
+    traces,
+    udp,
+    with_rules,
+)
 
 pytestmark = pytest.mark.kernel
 
@@ -204,11 +217,4 @@ def test_under_traffic_rules_come_and_go_and_every_packet_is_accounted_for(wire:
                 rollback(name)
             sent = generator.stop()
         assert generator.overruns == 0
-        counted = dict(chain(name).reasons)
-        assert chain(name).packets == before + sent
-        assert behind.wait_for(counted["next"] - before) == counted["next"] - before
-        assert counted["drop: tail call"] == counted["drop: internal"] == counted["drop: no generation"] == 0
-        table = statistics(name).table("sources")
-        assert table is not None
-        # Every packet is counted once by the table, by a rule or by its default, through all versions.
-        assert sum(count.packets for _, count in table.rules) + table.default.packets == before + sent
+        assert_each_counted_once(name, "sources", behind, before, sent)
