@@ -140,6 +140,11 @@ class _Watcher:
 
     def interrupted(self, interrupt: KeyboardInterrupt | Interrupted) -> Interrupted:
         """What Ctrl-C ends: the watching, and nothing else."""
+        if isinstance(interrupt, Interrupted):
+            with suppress(RuntimeProblem, OSError):
+                from pcnc_runtime import operations
+
+                self._generation = operations.read_running(self._name).generation
         if self._as_json:
             self.tell("ended", "")
         found = str(interrupt) if isinstance(interrupt, Interrupted) else self._stays()
@@ -191,8 +196,8 @@ class _Watcher:
         from pcnc_runtime import operations
         from pcnc_runtime.toolchains import toolchain_of
 
-        with self._silence(), told_if_interrupted(self._name, last=False):
-            try:
+        try:
+            with self._silence(), told_if_interrupted(self._name, last=False):
                 running = operations.read_running(self._name)
                 chosen = service_of(source, self._service, running.service)
                 record = record_of(chosen, running.hook, toolchain_of(compiler))
@@ -200,13 +205,15 @@ class _Watcher:
                     bundle = build_service(chosen, running.hook, compiler)
                     began = time.time()
                     change = operations.swap(self._name, bundle, source=record, recompile=recompile, discard=tuple(self._discard))
-            except (CompileError, RuntimeProblem, OSError) as error:
-                if isinstance(error, RuntimeProblem) and error.name == "not-loaded":
-                    raise self._unloaded() from None
-                self._refused(error)
-                return not (isinstance(error, RuntimeProblem) and error.name == "busy")
-            self._swapped(change, None if saved is None else began + change.in_force - saved)
-            return True
+                self._generation = change.generation
+        except (CompileError, RuntimeProblem, OSError) as error:
+            if isinstance(error, RuntimeProblem) and error.name == "not-loaded":
+                raise self._unloaded() from None
+            self._refused(error)
+            return not (isinstance(error, RuntimeProblem) and error.name == "busy")
+        # What is told is told outside: an interrupt that comes after it ends the watching alone.
+        self._swapped(change, None if saved is None else began + change.in_force - saved)
+        return True
 
     # ---- what is told
 
@@ -221,7 +228,6 @@ class _Watcher:
             print(f"{painted(time.strftime('%H:%M:%S', time.localtime(now)), '2')}  {words}", flush=True)
 
     def _swapped(self, change: Change, after: float | None) -> None:
-        self._generation = change.generation
         when = f"in {duration(change.in_force)}" if after is None else f"{duration(after)} after it was saved"
         words = f"{self._name}: generation {change.generation} is in force {when}: {'; '.join(what_changed(change))}"
         if not change.changed:
