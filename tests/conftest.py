@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from bench.lab import Lab
 from pcnc_runtime.bcc import find_bcc
 from pcnc_runtime.build import find_clang
 from pcnc_runtime.errors import RuntimeProblem
 from pcnc_runtime.kernel_maps import MapType, create_map
+from tests.seed import IS_CHOSEN
 
 if TYPE_CHECKING:
     from tests.live_service import Wire
 
 _RINGS = ("text", "clang", "kernel")
 _SKIPS_FAIL = os.environ.get("PCNC_REQUIRE_KERNEL") == "1"
+
+settings.register_profile("pcnc", derandomize=not IS_CHOSEN)
+settings.load_profile("pcnc")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background jobs ignore Ctrl-C, and what they start inherits that: here it is a thing that is tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -240,7 +240,7 @@ class Traces:
 
     def remaining(self) -> list[str]:
         """What of it is still there; the kernel frees with a delay."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (found := self._look()) and time.monotonic() < deadline:
             time.sleep(0.02)
         return found

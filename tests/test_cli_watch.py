@@ -96,7 +96,7 @@ class Watch:
     def interrupt(self) -> tuple[int, list[Any], str]:
         """Ctrl-C: its status, what it still said, and what went to standard error."""
         self.process.send_signal(signal.SIGINT)
-        output, errors = self.process.communicate(timeout=30)
+        output, errors = self.process.communicate(timeout=60)
         return self.process.returncode, [json.loads(line) for line in output.splitlines()], errors
 
 
@@ -246,7 +246,7 @@ def test_a_service_that_is_unloaded_ends_it(service: Service, path: Path) -> Non
         watch.expect("watching")
         unload(service.name)
         said = watch.expect("ended")
-        assert (said["error"]["name"], watch.process.wait(timeout=10)) == ("not-loaded", 1)
+        assert (said["error"]["name"], watch.process.wait(timeout=60)) == ("not-loaded", 1)
         assert "was unloaded meanwhile" in said["error"]["message"]
 
 
@@ -256,7 +256,7 @@ def test_another_service_of_that_name_is_left_alone(wire: Wire, service: Service
         service.run("unload").check()
         pcnc("load", path, "--name", service.name, "--dev", "eth0", within=wire.right).check()
         assert watch.expect("ended")["error"]["name"] == "not-loaded"
-        assert watch.process.wait(timeout=10) == 1
+        assert watch.process.wait(timeout=60) == 1
     assert read_running(service.name).generation == 1
 
 
@@ -282,7 +282,7 @@ def test_a_refusal_by_the_verifier_is_told_on_its_line(wire: Wire, service: Serv
             wait_for(out, r"verifier-refused; generation 1 stays in force")
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=30) == 130
+            assert process.wait(timeout=60) == 130
     said = err.read_text()
     assert f"--> {path}:5:2\n" in said
     assert "ipv4.ttl -= 1\n" in said
@@ -292,7 +292,7 @@ def test_a_refusal_by_the_verifier_is_told_on_its_line(wire: Wire, service: Serv
 
 def wait_for(path: Path, pattern: str) -> str:
     """What a file holds, as soon as it matches."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not re.search(pattern, text := path.read_text()):
         assert time.monotonic() < deadline, text
         time.sleep(0.02)
@@ -322,7 +322,7 @@ def terminal(*command: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 def read_until(end: int, pattern: str) -> str:
     """What comes from a terminal, up to what matches."""
-    said, deadline = "", time.monotonic() + 30
+    said, deadline = "", time.monotonic() + 60
     while not re.search(pattern, said):
         assert select.select([end], [], [], deadline - time.monotonic())[0], said
         said += os.read(end, 4096).decode()
@@ -341,7 +341,7 @@ def test_a_terminal_shows_what_is_watched_and_ctrl_c_leaves_it_running(wire: Wir
         read_until(end, rf"generation 2 of {service.name} is in force; watching ")
         os.write(end, b"\x03")
         said = read_until(end, r"pcnc: interrupted; .* is not watched any more; generation 2 stays in force")
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=60) == 130
     assert dropped(wire) == TWO
     assert describe(service.name).generation == 2
 
@@ -362,7 +362,7 @@ def test_a_pipe_gets_a_line_for_each_thing_that_happens(service: Service, path: 
             wait_for(out, "1 error")
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=30) == 130
+            assert process.wait(timeout=60) == 130
     shape = [
         r"N: \S+ is watched; generation 1 is in force",
         r"N: generation 2 is in force [\d.]+ m?s after it was saved: sources: 1 added \(id 2\), 1 removed \(id 1\); .*",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import pytest
 
@@ -169,8 +168,8 @@ def test_settings_lie_where_their_plans_say_and_begin_with_the_files_values() ->
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize(("count", "limit"), [(10_000, 0.1), (100_000, 2.0)])
-def test_large_tables_are_encoded_and_filled_quickly(count: int, limit: float) -> None:
+def test_a_large_table_is_encoded_and_filled() -> None:
+    count = 100_000
     table = schema(("src", "exact", IPV4_ADDR), ("proto", "exact", unsigned(8)), ("port", "exact", unsigned(16)))
     columns = (
         ColumnPlan(0, Place(0, 4, 32), None),
@@ -179,13 +178,9 @@ def test_large_tables_are_encoded_and_filled_quickly(count: int, limit: float) -
     )
     plan = TablePlan("t", "hash", 8, 8, 0, columns, (DROP,))
     rules = [(Rule((exact(number, 32), exact(6, 8), exact(number & 0xFFFF, 16)), "drop"), number) for number in range(count)]
-
-    def fill() -> float:
-        began = time.process_time()
-        entries = encode_rules(plan, table, rules)
-        with create_map(MapType.HASH, 8, 8, count, flags=MapFlag.RDONLY_PROG) as made:
-            made.update_batch(entries.keys, entries.values, entries.count)
-            assert made.lookup(entries.keys[-8:]) == entries.values[-8:]
-        return time.process_time() - began
-
-    assert min(fill() for _ in range(3)) < limit
+    entries = encode_rules(plan, table, rules)
+    with create_map(MapType.HASH, 8, 8, count, flags=MapFlag.RDONLY_PROG) as made:
+        made.update_batch(entries.keys, entries.values, entries.count)
+        assert len(list(made.items())) == count
+        for at in (0, 8 * (count // 2), 8 * (count - 1)):
+            assert made.lookup(entries.keys[at : at + 8]) == entries.values[at : at + 8]

@@ -6,7 +6,6 @@ import random
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,10 +15,9 @@ import pytest
 from bench.lab import Lab
 from soak.faults import Trial, failures_in_words, trials, try_all
 from soak.proving_ground import COMMANDS, NAME, Command, ProvingGround, uncivil
+from tests.seed import SEED
 
 pytestmark = pytest.mark.kernel
-
-SEED = int(time.time())
 
 
 @pytest.fixture(scope="module")

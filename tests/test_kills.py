@@ -1,10 +1,9 @@
-"""Commands that are killed before system calls of theirs, under traffic: a part of what `make soak` does, another each time."""
+"""Commands that are killed before system calls of theirs, under traffic: a part of what `make soak` does."""
 
 from __future__ import annotations
 
 import random
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,11 +11,9 @@ import pytest
 from bench.lab import Lab
 from soak.kills import AT_ITS_END, Position, count_calls, drawn_calls, every_call, faults_in_words, kill_at
 from soak.proving_ground import COMMANDS, Command, ProvingGround
+from tests.seed import SEED
 
 pytestmark = pytest.mark.kernel
-
-SEED = int(time.time())
-"""Printed where a test fails."""
 
 
 @pytest.fixture(scope="module")

