@@ -225,7 +225,7 @@ def test_who_waits_too_long_is_told(wire: Wire) -> None:
         with pytest.raises(RuntimeProblem) as caught, locked(name, wait=0.2):
             pass
         assert caught.value.name == "busy"
-        assert time.monotonic() - began >= 0.2
+        assert 0.2 <= time.monotonic() - began < 2
         assert statistics(name).name == name, "reading needs no lock"
 
 
